@@ -1,0 +1,17 @@
+//! Settings and secrets.
+//!
+//! One typed definition ([`settings!`](mod@settings)) is the source of parsing, checks, `mutt config
+//! show`, the reference page and `/admin/config`. Loading reads everything, then reports every
+//! problem at once; a program that starts has settings that fit together.
+
+mod load;
+mod reference;
+pub mod secrets;
+pub mod settings;
+mod value;
+
+pub use load::{Loaded, Origin, Problem, Problems, Sources, load};
+pub use reference::markdown;
+pub use secrets::{Secret, Secrets};
+pub use settings::{Backend, MoogPayload, Settings, VARIABLES, Variable};
+pub use value::{Choice, ListenAddr, Value};

@@ -1,0 +1,273 @@
+//! Every setting: its variable, type, default, bounds and meaning, in one place.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::value::{Choice, ListenAddr, Value};
+
+/// What a person may know about a setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// The environment variable; in `mutt.toml` the same name in lower case.
+    pub name: &'static str,
+    /// The heading it stands under.
+    pub group: &'static str,
+    /// Its value where nothing is set; empty for "not set".
+    pub default: &'static str,
+    /// What is allowed, in words.
+    pub allowed: &'static str,
+    /// The least and the most of a number, where it has bounds.
+    pub bounds: Option<(f64, f64)>,
+    /// The unit of a number, or nothing.
+    pub unit: &'static str,
+    /// What it does.
+    pub description: &'static str,
+    /// Names that 2.3 and 2.5 used; accepted with a warning.
+    pub aliases: &'static [&'static str],
+    pub(crate) check: fn(&str) -> Result<(), String>,
+}
+
+macro_rules! settings {
+    ($($group:literal { $(
+        $field:ident: $type:ty = $name:literal $default:literal $([$min:literal, $max:literal])?
+            $(unit $unit:literal)? $(was $($alias:literal),+)? => $text:literal;
+    )* })*) => {
+        /// The settings in force, typed.
+        #[derive(Clone, Debug)]
+        pub struct Settings { $($(
+            #[doc = $text]
+            pub $field: $type,
+        )*)* }
+
+        /// Every setting, in the order in which people are shown them.
+        pub const VARIABLES: &[Variable] = &[$($(Variable {
+            name: $name,
+            group: $group,
+            default: $default,
+            allowed: <$type as Value>::ALLOWED,
+            bounds: settings!(@bounds $([$min, $max])?),
+            unit: settings!(@unit $($unit)?),
+            description: $text,
+            aliases: &[$($($alias),+)?],
+            check: |text| <$type as Value>::parse(text).map(drop),
+        }),*),*];
+
+        impl Settings {
+            /// Typed settings from texts that were checked.
+            pub(crate) fn from_texts(text: impl Fn(&'static str) -> String) -> Self {
+                Self { $($(
+                    $field: <$type as Value>::parse(&text($name))
+                        .expect(concat!($name, " was checked")),
+                )*)* }
+            }
+        }
+    };
+    (@bounds) => { None };
+    (@bounds [$min:literal, $max:literal]) => { Some(($min as f64, $max as f64)) };
+    (@unit) => { "" };
+    (@unit $unit:literal) => { $unit };
+}
+
+settings! {
+    "Engine" {
+        backend: Backend = "MUTT_BACKEND" "embedded"
+            => "The engine: embedded keeps everything in one directory and needs no server.";
+        data_dir: PathBuf = "MUTT_DATA_DIR" "./mutt-data"
+            => "The directory of the embedded engine: database, lock, keys made at first start.";
+        pod_name: Option<String> = "POD_NAME" "" was "ALERTER_POD_NAME", "MOOG_POD_NAME"
+            => "The name of this process in heartbeats, logs and alerts; else host name and a short id.";
+    }
+    "Logs" {
+        log_level: String = "LOG_LEVEL" "info"
+            => "What is logged: error, warn, info, debug or trace, or tracing directives.";
+        log_json_enabled: bool = "LOG_JSON_ENABLED" "false"
+            => "Logs as one JSON object per line instead of text for people.";
+    }
+    "Listeners" {
+        bind_address: IpAddr = "BIND_ADDRESS" "127.0.0.1"
+            => "The address that every listener without an address of its own is bound to.";
+        server_port_ingestor: u16 = "SERVER_PORT_INGESTOR" "8080"
+            => "HTTP ingest, health and metrics of the ingestor.";
+        server_port_alerter: u16 = "SERVER_PORT_ALERTER" "8081"
+            => "Health and metrics of the alerter.";
+        server_port_alerter_metrics: u16 = "SERVER_PORT_ALERTER_METRICS" "8082"
+            => "A second port for health and metrics of the alerter, as in 2.5.";
+        server_port_moog_forwarder: u16 = "SERVER_PORT_MOOG_FORWARDER" "8083"
+            => "Health and metrics of the forwarder.";
+        server_port_moog_metrics: u16 = "SERVER_PORT_MOOG_METRICS" "8084"
+            => "A second port for health and metrics of the forwarder, as in 2.5.";
+        metrics_port_remediation: u16 = "METRICS_PORT_REMEDIATION" "8086"
+            => "Metrics and health of remediation.";
+        health_port_remediation: u16 = "HEALTH_PORT_REMEDIATION" "8087"
+            => "A second port for health and metrics of remediation, as in 2.5.";
+        server_port_webui: u16 = "SERVER_PORT_WEBUI" "8090"
+            => "The API, live events and status.";
+        syslog_udp_addr: ListenAddr = "SYSLOG_UDP_ADDR" "5514"
+            => "Syslog over UDP (RFC 5426).";
+        syslog_tcp_addr: ListenAddr = "SYSLOG_TCP_ADDR" "5514"
+            => "Syslog over TCP (RFC 6587), octet counting and newline framing told apart.";
+        tls_cert_file: Option<PathBuf> = "TLS_CERT_FILE" ""
+            => "Certificate chain (PEM) for HTTPS on the ingest port; read again when it changes.";
+        tls_key_file: Option<PathBuf> = "TLS_KEY_FILE" ""
+            => "Private key (PEM) of TLS_CERT_FILE.";
+    }
+    "Ingest" {
+        required_fields: String = "REQUIRED_FIELDS" "hostname,message" was "REQUIRED_MESSAGE_FIELDS"
+            => "Fields that every posted event must have, separated by commas.";
+        max_body_bytes: u64 = "MAX_BODY_BYTES" "10485760" [1024, 1073741824] unit "bytes"
+            => "The largest request body, before and after decompression.";
+        max_ingest_queue_size: u64 = "MAX_INGEST_QUEUE_SIZE" "1000000" [1, 1000000000] unit "events"
+            => "The most events that may wait; beyond it senders are told to wait (503).";
+        ingest_max_rate: u64 = "INGEST_MAX_RATE" "0" [0, 100000000] unit "events"
+            => "The most events accepted over HTTP per INGEST_RATE_WINDOW; 0 is no limit.";
+        ingest_rate_window: u64 = "INGEST_RATE_WINDOW" "60" [1, 86400] unit "s"
+            => "The window of INGEST_MAX_RATE.";
+        syslog_max_line: u64 = "SYSLOG_MAX_LINE" "65536" [480, 1048576] unit "bytes"
+            => "The longest syslog message; a longer one is cut and marked as truncated.";
+        syslog_tcp_overflow: Overflow = "SYSLOG_TCP_OVERFLOW" "backpressure"
+            => "backpressure: read no more while nothing can be stored; shed: drop and count.";
+    }
+    "Alerter" {
+        alerter_heartbeat_interval: u64 = "ALERTER_HEARTBEAT_INTERVAL" "10" [1, 3600] unit "s"
+            => "How often the alerter gives a sign of life; it is taken for dead after three.";
+        cache_refresh_interval: u64 = "ALERTER_RULE_CACHE_REFRESH_INTERVAL" "300" [1, 86400] unit "s"
+            was "CACHE_RELOAD_INTERVAL"
+            => "How often rules, hosts and teams are loaded again even where nothing was announced.";
+        alerter_max_retries: u64 = "ALERTER_MAX_RETRIES" "3" [0, 100] was "MAX_POISON_RETRIES"
+            => "Failures of one message before it goes to mutt:dlq:alerter.";
+        unhandled_event_threshold: u64 = "UNHANDLED_EVENT_THRESHOLD" "100" [1, 100000000] unit "events"
+            was "UNHANDLED_THRESHOLD"
+            => "Unmatched events within the window that make one meta-alert.";
+        unhandled_event_window: u64 = "UNHANDLED_EVENT_WINDOW" "3600" [1, 2592000] unit "s"
+            was "UNHANDLED_EXPIRY_SECONDS"
+            => "The window of UNHANDLED_EVENT_THRESHOLD.";
+        unhandled_event_scope: Scope = "UNHANDLED_EVENT_SCOPE" "host"
+            => "Whether unmatched events are counted per host, or per host and signature.";
+        unhandled_default_team: String = "UNHANDLED_DEFAULT_TEAM" "NETO"
+            => "The team of a meta-alert about a host that device_teams does not name.";
+        audit_scope: AuditScope = "AUDIT_SCOPE" "matched"
+            => "matched: audit events that a rule matched; all: audit unhandled ones too.";
+    }
+    "Forwarder" {
+        moog_webhook_url: Option<String> = "MOOG_WEBHOOK_URL" ""
+            => "The sink's address (http or https). Not set: alerts stay queued and health says so.";
+        moog_payload: MoogPayload = "MOOG_PAYLOAD" "rest_lam"
+            => "The payload: rest_lam (Enterprise), events_api (Cloud, APEX AIOps), legacy (as 2.5).";
+        moog_timeout: f64 = "MOOG_TIMEOUT" "10" [0.1, 600] unit "s" was "MOOG_WEBHOOK_TIMEOUT"
+            => "How long one delivery attempt may take.";
+        moog_tls_ca_cert: Option<PathBuf> = "MOOG_TLS_CA_CERT" ""
+            => "Certificates (PEM) of a private authority to trust for the sink.";
+        moog_rate_limit: u64 = "MOOG_RATE_LIMIT" "50" [1, 1000000] unit "requests"
+            => "The most requests to the sink within MOOG_RATE_PERIOD, over all pods.";
+        moog_rate_period: f64 = "MOOG_RATE_PERIOD" "1" [0.1, 3600] unit "s"
+            => "The window of MOOG_RATE_LIMIT.";
+        moog_retry_base_delay: f64 = "MOOG_RETRY_BASE_DELAY" "1" [0.01, 3600] unit "s"
+            => "The delay before the first retry; it doubles with each.";
+        moog_retry_max_delay: f64 = "MOOG_RETRY_MAX_DELAY" "60" [0.01, 86400] unit "s"
+            => "The longest delay before a retry.";
+        moog_max_retries: u64 = "MOOG_MAX_RETRIES" "5" [0, 1000]
+            => "Retries of one alert before it goes to mutt:dlq:moog.";
+        moog_heartbeat_interval: u64 = "MOOG_HEARTBEAT_INTERVAL" "10" [1, 3600] unit "s"
+            => "How often the forwarder gives a sign of life; it is taken for dead after three.";
+        moog_health_url: Option<String> = "MOOG_HEALTH_URL" ""
+            => "Asked by remediation before it replays; any 2xx is healthy.";
+        moog_dedupe_field: String = "MOOG_DEDUPE_FIELD" "deduplication_key"
+            => "The name of the deduplication key in events_api; some documents say dedupe_key.";
+        moog_service_field: String = "MOOG_SERVICE_FIELD" "services"
+            => "The name of the services list in events_api; some documents say service.";
+        circuit_breaker_enabled: bool = "CIRCUIT_BREAKER_ENABLED" "true"
+            => "Whether the circuit to the sink opens after repeated failures.";
+        circuit_breaker_threshold: u64 = "CIRCUIT_BREAKER_THRESHOLD" "10" [1, 100000] unit "failures"
+            => "Consecutive failures that open the circuit.";
+        circuit_breaker_timeout: u64 = "CIRCUIT_BREAKER_TIMEOUT" "300" [1, 86400] unit "s"
+            => "How long the circuit stays open before one probe goes out.";
+    }
+    "Remediation" {
+        remediation_scan_interval: u64 = "REMEDIATION_SCAN_INTERVAL" "60" [1, 86400] unit "s"
+            was "REMEDIATION_INTERVAL"
+            => "How often remediation looks through the dead letter queues.";
+        remediation_max_retries: u64 = "REMEDIATION_MAX_RETRIES" "3" [0, 1000]
+            => "Replays of one dead letter before it goes to mutt:dlq:dead.";
+        remediation_backoff_base: u64 = "REMEDIATION_BACKOFF_BASE" "60" [0, 86400] unit "s"
+            => "A dead letter waits this × 2^replays after its last failure.";
+        remediation_batch_size: u64 = "REMEDIATION_BATCH_SIZE" "100" [1, 100000] unit "entries"
+            => "The most dead letters replayed in one step.";
+    }
+    "Shutdown" {
+        shutdown_grace_seconds: u64 = "SHUTDOWN_GRACE_SECONDS" "20" [1, 600] unit "s"
+            => "How long work in flight may take to finish after SIGTERM.";
+    }
+}
+
+/// The engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// SQLite in the data directory.
+    Embedded,
+}
+
+impl Choice for Backend {
+    const WORDS: &'static [(&'static str, Self)] = &[("embedded", Self::Embedded)];
+    const ALLOWED: &'static str = "embedded";
+}
+
+/// What a syslog stream does while nothing can be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// Reads no more.
+    Backpressure,
+    /// Drops and counts.
+    Shed,
+}
+
+impl Choice for Overflow {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("backpressure", Self::Backpressure), ("shed", Self::Shed)];
+    const ALLOWED: &'static str = "backpressure or shed";
+}
+
+/// What unmatched events are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// By host.
+    Host,
+    /// By host and signature.
+    Signature,
+}
+
+impl Choice for Scope {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("host", Self::Host), ("signature", Self::Signature)];
+    const ALLOWED: &'static str = "host or signature";
+}
+
+/// Which events are audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditScope {
+    /// Those that a rule matched.
+    Matched,
+    /// All.
+    All,
+}
+
+impl Choice for AuditScope {
+    const WORDS: &'static [(&'static str, Self)] = &[("matched", Self::Matched), ("all", Self::All)];
+    const ALLOWED: &'static str = "matched or all";
+}
+
+/// The shape of what the sink gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoogPayload {
+    /// Moogsoft Enterprise, REST LAM.
+    RestLam,
+    /// Moogsoft Cloud, APEX AIOps.
+    EventsApi,
+    /// What MUTT 2.5 sent.
+    Legacy,
+}
+
+impl Choice for MoogPayload {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("rest_lam", Self::RestLam), ("events_api", Self::EventsApi), ("legacy", Self::Legacy)];
+    const ALLOWED: &'static str = "rest_lam, events_api or legacy";
+}
