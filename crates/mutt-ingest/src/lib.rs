@@ -1,1 +1,11 @@
-//! Under construction.
+//! How events get in: every listener turns what it receives into batches of queue elements and
+//! hands them to [`Admission`], which makes them durable.
+//!
+//! Nothing here is acknowledged before the engine has it. The crate knows neither rules nor what
+//! becomes of an event, and no environment variables: whoever wires it passes options.
+
+pub mod admission;
+pub mod metrics;
+
+pub use admission::Admission;
+pub use metrics::{IngestMetrics, Listener, ListenerMetrics, RejectReason};

@@ -1,0 +1,109 @@
+//! The one way into the queue, whichever door an event came through.
+//!
+//! What [`Admission::admit`] returned `Ok` for is durable; nothing may be acknowledged before.
+//! Knows neither protocols nor parsing. The engine commits concurrent batches together, so there is
+//! no second round of merging here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mutt_engine::{DeadLetter, Dlq, Dynamic, Engine, EngineError};
+use mutt_event::Batch;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{IngestMetrics, Listener};
+
+/// How often the depth is read while nothing comes in.
+const DEPTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The way into the queue, shared by all listeners.
+#[derive(Clone)]
+pub struct Admission {
+    engine: Arc<dyn Engine>,
+    metrics: IngestMetrics,
+}
+
+impl Admission {
+    /// The way into this engine's queue.
+    pub fn new(engine: Arc<dyn Engine>, metrics: IngestMetrics) -> Self {
+        Self { engine, metrics }
+    }
+
+    /// Puts a batch into the queue, all of it or nothing, and returns how many events wait now.
+    /// Durable when it returns. Counts what was accepted; who gives a batch up counts it as
+    /// rejected, because a listener may also wait and call again.
+    ///
+    /// # Errors
+    /// `Full` and `Unavailable` as [`mutt_engine::EventQueue::enqueue`]: nothing was taken.
+    ///
+    /// Cancelling the call leaves it open whether the batch was taken.
+    pub async fn admit(&self, listener: Listener, batch: Batch) -> Result<u64, EngineError> {
+        let events = batch.len() as u64;
+        let depth = self.engine.enqueue(batch).await?;
+        self.metrics.listener(listener).accepted.inc_by(events);
+        self.set_depth(depth);
+        Ok(depth)
+    }
+
+    /// Keeps records that are no events, with their reasons, in `mutt:dlq:ingest`. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn bury(&self, letters: Vec<DeadLetter>) -> Result<(), EngineError> {
+        self.engine.bury(Dlq::Ingest, letters).await
+    }
+
+    /// Holds the engine to `max_ingest_queue_size`, and the depth metric to the truth while nothing
+    /// comes in, until `shutdown`.
+    pub async fn run(
+        &self,
+        mut dynamic: watch::Receiver<Arc<Dynamic>>,
+        shutdown: CancellationToken,
+    ) {
+        let mut interval = tokio::time::interval(DEPTH_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut followed = true;
+        self.apply(&dynamic.borrow_and_update());
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = dynamic.changed(), if followed => {
+                    // Without a sender the last values hold.
+                    followed = changed.is_ok();
+                    self.apply(&dynamic.borrow_and_update());
+                }
+                _ = interval.tick() => {
+                    if let Ok(depth) = self.engine.event_depth().await {
+                        self.set_depth(depth);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The engine behind.
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    /// The ingestor's metrics.
+    pub fn metrics(&self) -> &IngestMetrics {
+        &self.metrics
+    }
+
+    fn apply(&self, dynamic: &Dynamic) {
+        self.engine.set_queue_limit(dynamic.integer("max_ingest_queue_size"));
+    }
+
+    fn set_depth(&self, depth: u64) {
+        self.metrics.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,297 @@
+//! What the ingestor counts. Every label combination is made at the start, so that a series is
+//! exported as 0 before its first event, and every handle is cached, so that counting is one atomic
+//! addition.
+//!
+//! For each listener: received = accepted + rejected + what is under way at the moment.
+
+use mutt_engine::EngineError;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The buckets of latency histograms, in seconds; those of 2.5.
+pub const LATENCY_BUCKETS: [f64; 11] =
+    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// A door through which events come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listener {
+    /// HTTP requests.
+    Http,
+    /// Syslog over UDP.
+    SyslogUdp,
+    /// Syslog over TCP.
+    SyslogTcp,
+    /// Syslog over TLS.
+    SyslogTls,
+    /// RELP, plain or TLS.
+    Relp,
+    /// SNMP traps and informs.
+    SnmpTrap,
+}
+
+impl Listener {
+    /// Every listener.
+    pub const ALL: [Self; 6] =
+        [Self::Http, Self::SyslogUdp, Self::SyslogTcp, Self::SyslogTls, Self::Relp, Self::SnmpTrap];
+
+    /// The value of the `listener` label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::SyslogUdp => "syslog_udp",
+            Self::SyslogTcp => "syslog_tcp",
+            Self::SyslogTls => "syslog_tls",
+            Self::Relp => "relp",
+            Self::SnmpTrap => "snmp_trap",
+        }
+    }
+}
+
+/// Why a request or an event was not taken: the `reason` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RejectReason {
+    /// Wrong or missing key, community or certificate.
+    Auth,
+    /// Not JSON, or not an object.
+    Json,
+    /// A field is missing or has a value that is not allowed.
+    ValidationError,
+    /// The queue is at its limit.
+    QueueFull,
+    /// Over `ingest_max_rate`.
+    RateLimit,
+    /// Longer than is allowed.
+    TooLarge,
+    /// Nothing durable could be written to Redis.
+    RedisError,
+    /// Nothing durable could be written.
+    StoreError,
+    /// The sender went away, or fell silent, in the middle of a message.
+    Incomplete,
+    /// The message's frame or packet cannot be read.
+    Framing,
+    /// The content coding is not known.
+    Encoding,
+    /// No such path, or not by this method.
+    Request,
+}
+
+impl RejectReason {
+    /// Every reason.
+    pub const ALL: [Self; 12] = [
+        Self::Auth,
+        Self::Json,
+        Self::ValidationError,
+        Self::QueueFull,
+        Self::RateLimit,
+        Self::TooLarge,
+        Self::RedisError,
+        Self::StoreError,
+        Self::Incomplete,
+        Self::Framing,
+        Self::Encoding,
+        Self::Request,
+    ];
+
+    /// The value of the `reason` label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Json => "json",
+            Self::ValidationError => "validation_error",
+            Self::QueueFull => "queue_full",
+            Self::RateLimit => "rate_limit",
+            Self::TooLarge => "too_large",
+            Self::RedisError => "redis_error",
+            Self::StoreError => "store_error",
+            Self::Incomplete => "incomplete",
+            Self::Framing => "framing",
+            Self::Encoding => "encoding",
+            Self::Request => "request",
+        }
+    }
+}
+
+impl From<&EngineError> for RejectReason {
+    fn from(error: &EngineError) -> Self {
+        match error {
+            EngineError::Full { .. } => Self::QueueFull,
+            _ => Self::StoreError,
+        }
+    }
+}
+
+/// The counters of one listener.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics {
+    /// Messages read from the network, whatever became of them.
+    pub received: Counter,
+    /// Messages of a form that was understood.
+    pub parsed: Counter,
+    /// Events that are durable in the queue. [`Admission`](crate::Admission) counts them.
+    pub accepted: Counter,
+    /// Messages that the kernel dropped before MUTT could read them.
+    pub kernel_drops: Counter,
+    rejected: [Counter; RejectReason::ALL.len()],
+}
+
+impl ListenerMetrics {
+    /// Messages that were not taken for this reason and are not tried again by MUTT.
+    pub fn rejected(&self, reason: RejectReason) -> &Counter {
+        &self.rejected[reason as usize]
+    }
+}
+
+/// Every metric of the ingestor. Cloning it clones handles.
+#[derive(Clone, Debug)]
+pub struct IngestMetrics {
+    /// Events waiting in the queue.
+    pub queue_depth: Gauge,
+    /// Seconds from the first byte of an ingest request's head to its answer.
+    pub latency: Histogram,
+    /// Requests refused by `ingest_max_rate`.
+    pub rate_limit_hits: Counter,
+    success: Counter,
+    failed: [Counter; RejectReason::ALL.len()],
+    listeners: [ListenerMetrics; Listener::ALL.len()],
+    notes: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl IngestMetrics {
+    /// Makes the metrics and enters them into the registry.
+    pub fn register(registry: &mut Registry) -> Self {
+        let requests = Family::<[(&str, &str); 2], Counter>::default();
+        let by_listener = || Family::<[(&str, &str); 1], Counter>::default();
+        let (received, parsed, accepted, kernel_drops) =
+            (by_listener(), by_listener(), by_listener(), by_listener());
+        let rejected = Family::<[(&str, &str); 2], Counter>::default();
+        let metrics = Self {
+            queue_depth: Gauge::default(),
+            latency: Histogram::new(LATENCY_BUCKETS),
+            rate_limit_hits: Counter::default(),
+            success: requests.get_or_create_owned(&[("status", "success"), ("reason", "")]),
+            failed: RejectReason::ALL.map(|reason| {
+                requests.get_or_create_owned(&[("status", "fail"), ("reason", reason.name())])
+            }),
+            listeners: Listener::ALL.map(|listener| {
+                let label = [("listener", listener.name())];
+                ListenerMetrics {
+                    received: received.get_or_create_owned(&label),
+                    parsed: parsed.get_or_create_owned(&label),
+                    accepted: accepted.get_or_create_owned(&label),
+                    kernel_drops: kernel_drops.get_or_create_owned(&label),
+                    rejected: RejectReason::ALL.map(|reason| {
+                        rejected.get_or_create_owned(&[label[0], ("reason", reason.name())])
+                    }),
+                }
+            }),
+            notes: Family::default(),
+        };
+        registry.register(
+            "mutt_ingest_requests",
+            "Ingest requests by outcome; reason is empty for those that succeeded",
+            requests,
+        );
+        registry.register(
+            "mutt_ingest_queue_depth",
+            "Events waiting to be decided",
+            metrics.queue_depth.clone(),
+        );
+        registry.register(
+            "mutt_ingest_latency_seconds",
+            "Time from an ingest request's head to its answer",
+            metrics.latency.clone(),
+        );
+        registry.register(
+            "mutt_ingest_rate_limit_hits",
+            "Ingest requests refused by ingest_max_rate",
+            metrics.rate_limit_hits.clone(),
+        );
+        registry.register(
+            "mutt_ingest_received",
+            "Messages read from the network, whatever became of them",
+            received,
+        );
+        registry.register("mutt_ingest_parsed", "Messages of a form that was understood", parsed);
+        registry.register("mutt_ingest_accepted", "Events that are durable in the queue", accepted);
+        registry.register("mutt_ingest_rejected", "Messages that were not taken", rejected);
+        registry.register(
+            "mutt_ingest_kernel_drops",
+            "Messages that the kernel dropped before they could be read",
+            kernel_drops,
+        );
+        registry.register(
+            "mutt_ingest_parse_notes",
+            "Oddities that parsers noted about messages",
+            metrics.notes.clone(),
+        );
+        metrics
+    }
+
+    /// The counters of one listener.
+    pub fn listener(&self, listener: Listener) -> &ListenerMetrics {
+        &self.listeners[listener as usize]
+    }
+
+    /// The counter of one kind of parse note, made where it is missing. Takes a lock: fetch all of
+    /// them at the start and keep the handles. `note` must be of a fixed set.
+    pub fn note(&self, note: &'static str) -> Counter {
+        self.notes.get_or_create_owned(&[("note", note)])
+    }
+
+    /// Ingest requests that were answered 200.
+    pub fn succeeded(&self) -> &Counter {
+        &self.success
+    }
+
+    /// Ingest requests that were refused for this reason.
+    pub fn failed(&self, reason: RejectReason) -> &Counter {
+        &self.failed[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_what_the_arrays_are_indexed_by() {
+        for (index, listener) in Listener::ALL.into_iter().enumerate() {
+            assert_eq!(listener as usize, index, "{}", listener.name());
+        }
+        for (index, reason) in RejectReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{}", reason.name());
+        }
+    }
+
+    #[test]
+    fn every_series_is_there_before_its_first_event() {
+        let mut registry = Registry::default();
+        let metrics = IngestMetrics::register(&mut registry);
+        metrics.note("no_year");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"mutt_ingest_requests_total{status="success",reason=""} 0"#,
+            r#"mutt_ingest_requests_total{status="fail",reason="queue_full"} 0"#,
+            "mutt_ingest_queue_depth 0",
+            r#"mutt_ingest_latency_seconds_bucket{le="0.001"} 0"#,
+            "mutt_ingest_rate_limit_hits_total 0",
+            r#"mutt_ingest_received_total{listener="syslog_udp"} 0"#,
+            r#"mutt_ingest_rejected_total{listener="syslog_tls",reason="framing"} 0"#,
+            r#"mutt_ingest_kernel_drops_total{listener="syslog_udp"} 0"#,
+            r#"mutt_ingest_parse_notes_total{note="no_year"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        metrics.listener(Listener::Relp).rejected(RejectReason::TooLarge).inc();
+        text.clear();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(
+            text.contains(r#"mutt_ingest_rejected_total{listener="relp",reason="too_large"} 1"#)
+        );
+    }
+}
