@@ -23,8 +23,13 @@ pub enum Handling {
 
 impl Handling {
     /// Every handling, in the order in which people are shown them.
-    pub const ALL: [Self; 5] =
-        [Self::PageAndTicket, Self::PageOnly, Self::TicketOnly, Self::LogOnly, Self::Ignore];
+    pub const ALL: [Self; 5] = [
+        Self::PageAndTicket,
+        Self::PageOnly,
+        Self::TicketOnly,
+        Self::LogOnly,
+        Self::Ignore,
+    ];
 
     /// The name in tables, queues and the API.
     pub fn name(self) -> &'static str {
@@ -39,7 +44,10 @@ impl Handling {
 
     /// Whether the event becomes an alert for the sink.
     pub fn forwards(self) -> bool {
-        matches!(self, Self::PageAndTicket | Self::PageOnly | Self::TicketOnly)
+        matches!(
+            self,
+            Self::PageAndTicket | Self::PageOnly | Self::TicketOnly
+        )
     }
 }
 
@@ -67,14 +75,15 @@ impl FromStr for Handling {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|handling| handling.name().eq_ignore_ascii_case(text)).ok_or_else(
-            || {
+        Self::ALL
+            .into_iter()
+            .find(|handling| handling.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| {
                 format!(
                     "'{text}' is no handling; allowed are {}",
                     Self::ALL.map(Self::name).join(", ")
                 )
-            },
-        )
+            })
     }
 }
 

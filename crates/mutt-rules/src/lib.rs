@@ -10,9 +10,9 @@ mod oid;
 mod rule;
 mod validate;
 
-pub use explain::{Explanation, Verdict};
+pub use explain::{Explanation, Found, Group, Matched, Verdict};
 pub use handling::{Environment, Handling};
 pub use matcher::{RuleSet, Scratch, Skipped, Subject};
-pub use oid::Oid;
+pub use oid::{Oid, OidError};
 pub use rule::{MatchType, Mode, Rule, RuleChange, RuleDraft};
 pub use validate::{FieldError, Invalid};

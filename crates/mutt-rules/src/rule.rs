@@ -128,13 +128,25 @@ impl Rule {
 #[serde(deny_unknown_fields)]
 pub struct RuleChange {
     /// See [`RuleDraft`]; an explicit null clears it.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub match_string: Option<Option<String>>,
     /// See [`RuleDraft`]; an explicit null clears it.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub trap_oid: Option<Option<String>>,
     /// See [`RuleDraft`]; an explicit null clears it.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub syslog_severity: Option<Option<u8>>,
     /// See [`RuleDraft`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,11 +170,19 @@ pub struct RuleChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// See [`RuleDraft`]; an explicit null clears it.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub description: Option<Option<String>>,
 }
 
 /// Tells "null was given" from "nothing was given".
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a value are three things"
+)]
 fn given<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {

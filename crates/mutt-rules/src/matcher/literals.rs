@@ -1,0 +1,208 @@
+//! The literals that every match of a regex contains, so that most regexes need not run at all.
+//!
+//! Sound, not complete: a literal reported here is in every match (ASCII, in lower case, however
+//! the message spells it); a literal that is not reported costs speed only. Reads the HIR that is
+//! matched with, in which flags such as `(?i)` are already worked in.
+
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+/// Literals of which every match has at least one, at the same time as one of each other group.
+pub(super) type AnyOf = Vec<Box<[u8]>>;
+
+/// Shorter literals are in almost every message.
+const MIN_LEN: usize = 3;
+/// Longer literals tell no more.
+const MAX_LEN: usize = 64;
+/// Wider alternations would fill the automaton for little.
+const MAX_ALTERNATIVES: usize = 32;
+
+/// Every match of `hir` contains, for each group, one of its literals.
+pub(super) fn required(hir: &Hir) -> Vec<AnyOf> {
+    let mut walk = Walk::default();
+    walk.visit(hir);
+    walk.flush();
+    let mut groups = walk.groups;
+    groups.sort_by_key(|group| (group.len(), std::cmp::Reverse(shortest(group))));
+    let mut kept: Vec<AnyOf> = Vec::new();
+    for group in groups {
+        // A single literal inside another is seen whenever the other is.
+        let implied = kept.iter().any(|other| match (&other[..], &group[..]) {
+            ([other], [one]) => memchr::memmem::find(other, one).is_some(),
+            (other, group) => other == group,
+        });
+        if !implied {
+            kept.push(group);
+        }
+    }
+    kept
+}
+
+#[derive(Default)]
+struct Walk {
+    /// The literal being read; what follows is next to it in every match.
+    run: Vec<u8>,
+    groups: Vec<AnyOf>,
+}
+
+impl Walk {
+    fn visit(&mut self, hir: &Hir) {
+        match hir.kind() {
+            HirKind::Empty | HirKind::Look(_) => {}
+            HirKind::Literal(literal) => {
+                for &byte in &literal.0 {
+                    if byte.is_ascii() {
+                        self.run.push(byte.to_ascii_lowercase());
+                    } else {
+                        self.flush();
+                    }
+                }
+            }
+            HirKind::Class(class) => match one_letter(class) {
+                Some(letter) => self.run.push(letter),
+                None => self.flush(),
+            },
+            HirKind::Capture(capture) => self.visit(&capture.sub),
+            HirKind::Concat(parts) => parts.iter().for_each(|part| self.visit(part)),
+            HirKind::Repetition(repetition) => {
+                if repetition.min == 0 {
+                    self.flush();
+                } else if let Some(letter) = single(&repetition.sub) {
+                    for _ in 0..repetition.min.min(MAX_LEN as u32) {
+                        self.run.push(letter);
+                    }
+                    if repetition.max != Some(repetition.min) || repetition.min > MAX_LEN as u32 {
+                        self.flush();
+                    }
+                } else {
+                    self.flush();
+                    self.visit(&repetition.sub);
+                    self.flush();
+                }
+            }
+            HirKind::Alternation(branches) => {
+                self.flush();
+                self.groups.extend(any_of(branches));
+            }
+        }
+    }
+
+    /// Ends the run: something that is not known follows.
+    fn flush(&mut self) {
+        if self.run.len() >= MIN_LEN {
+            self.run.truncate(MAX_LEN);
+            self.groups.push(vec![self.run.as_slice().into()]);
+        }
+        self.run.clear();
+    }
+}
+
+/// One literal group of each branch, joined; nothing if a branch has none.
+fn any_of(branches: &[Hir]) -> Option<AnyOf> {
+    let mut joined = AnyOf::new();
+    for branch in branches {
+        joined.extend(required(branch).into_iter().max_by_key(shortest)?);
+    }
+    joined.sort_unstable();
+    joined.dedup();
+    (joined.len() <= MAX_ALTERNATIVES).then_some(joined)
+}
+
+fn shortest(group: &AnyOf) -> usize {
+    group.iter().map(|literal| literal.len()).min().unwrap_or(0)
+}
+
+/// The letter, where the expression is nothing but one letter in any case.
+fn single(hir: &Hir) -> Option<u8> {
+    match hir.kind() {
+        HirKind::Literal(literal) => match literal.0[..] {
+            [byte] if byte.is_ascii() => Some(byte.to_ascii_lowercase()),
+            _ => None,
+        },
+        HirKind::Class(class) => one_letter(class),
+        HirKind::Capture(capture) => single(&capture.sub),
+        _ => None,
+    }
+}
+
+/// The letter, where the class has only its two cases and what folds to them.
+fn one_letter(class: &Class) -> Option<u8> {
+    let mut letter = None;
+    let mut add = |c: char| {
+        let folded = match c {
+            'ſ' => b's',
+            '\u{212a}' => b'k',
+            c if c.is_ascii() => c.to_ascii_lowercase() as u8,
+            _ => return false,
+        };
+        *letter.get_or_insert(folded) == folded
+    };
+    let all = match class {
+        Class::Unicode(class) => class
+            .ranges()
+            .iter()
+            .all(|range| range.len() <= 2 && (range.start()..=range.end()).all(&mut add)),
+        Class::Bytes(class) => class.ranges().iter().all(|range| {
+            range.len() <= 2 && (range.start()..=range.end()).all(|b| b.is_ascii() && add(b.into()))
+        }),
+    };
+    letter.filter(|_| all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(pattern: &str) -> Vec<Vec<String>> {
+        let hir = regex_syntax::ParserBuilder::new()
+            .case_insensitive(true)
+            .build()
+            .parse(pattern)
+            .unwrap();
+        required(&hir)
+            .into_iter()
+            .map(|group| {
+                group
+                    .into_iter()
+                    .map(|literal| String::from_utf8(literal.into()).unwrap())
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn takes_every_literal_that_must_be_there() {
+        assert_eq!(
+            of("Link.*DOWN"),
+            [["down"], ["link"]].map(|group| group.map(String::from))
+        );
+        assert_eq!(of(r"%(LINK)-3-(\w+): Kelvin"), [[": kelvin"], ["%link-3-"]]);
+        assert_eq!(
+            of("(ospf|bgp) neighbor"),
+            vec![vec![" neighbor"], vec!["bgp", "ospf"]]
+        );
+        assert_eq!(of("(foo)+x"), [["foo"]]);
+        assert_eq!(of("ab{3}c"), [["abbbc"]]);
+        assert_eq!(of("ab{3,}cde"), [["abbb"], ["cde"]]);
+        assert_eq!(of(r"\bfan\b tray"), [["fan tray"]]);
+        assert_eq!(of("(?-i:ABC)"), [["abc"]]);
+        assert_eq!(of("error (error)"), [["error error"]]);
+    }
+
+    #[test]
+    fn promises_nothing_that_need_not_be_there() {
+        for pattern in [
+            "a*",
+            "(foo)?",
+            "up|down",
+            "fo",
+            r"\d+",
+            "(foo){0,3}",
+            "[a-c]oo",
+            "éab",
+        ] {
+            assert!(of(pattern).is_empty(), "{pattern}");
+        }
+        assert_eq!(of("(?:a|b)ccc"), [["ccc"]]);
+        assert_eq!(of("x(abc)+y"), [["abc"]]);
+    }
+}
