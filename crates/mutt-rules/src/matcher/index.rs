@@ -14,6 +14,8 @@ use super::{Best, Compiled, Line, Text};
 const DFA_MAX_LITERALS: usize = 3_000;
 /// In place of a group: the literal stands alone.
 const ALONE: u32 = u32::MAX;
+/// In place of a regex's number: it has no literal.
+const ALWAYS: u32 = u32::MAX;
 
 /// The automaton and what each of its literals is good for.
 pub(super) struct Index {
@@ -26,6 +28,8 @@ pub(super) struct Index {
     uses: Vec<Use>,
     /// By regex.
     regexes: Vec<Regex>,
+    /// Literals in the order in which a match has them; a regex has a range of them.
+    sequences: Vec<u32>,
     /// Regexes without a literal, by rank.
     always: Vec<u32>,
     groups: usize,
@@ -40,6 +44,8 @@ enum Automaton {
 struct Entry {
     /// The lowest rank that it can help to win; 0 when a rule in mode `observe` wants it.
     lowest: u32,
+    /// In bytes.
+    len: u32,
     /// Ends of its ranges in `contains` and `uses`; they begin where those before it end.
     contains_enforce_end: u32,
     contains_end: u32,
@@ -56,6 +62,8 @@ struct Regex {
     rank: u32,
     /// How many groups of literals must have been seen.
     needed: u32,
+    /// The literals that a match has in this order: a range of `Index::sequences`.
+    sequence: (u32, u32),
     observe: bool,
 }
 
@@ -65,13 +73,21 @@ struct Regex {
 pub(super) struct Marks {
     epoch: u32,
     /// By literal.
-    seen: Vec<u32>,
+    seen: Vec<Seen>,
     /// By group.
     groups: Vec<u32>,
     /// By regex: stamp, and how many of its groups were seen.
     counts: Vec<(u32, u32)>,
-    /// Ranks of the regexes to be run.
-    candidates: Vec<u32>,
+    /// Ranks of the regexes to be run, each with its number.
+    candidates: Vec<(u32, u32)>,
+}
+
+/// Where a literal ends in the line, the first and the last time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    epoch: u32,
+    first: u32,
+    last: u32,
 }
 
 impl Marks {
@@ -83,7 +99,7 @@ impl Marks {
     fn next_epoch(&mut self) {
         self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
             // Once in four billion lines the stamps would come round.
-            self.seen.fill(0);
+            self.seen.fill(Seen::default());
             self.groups.fill(0);
             self.counts.fill((0, 0));
             1
@@ -96,7 +112,7 @@ impl Index {
     pub(super) fn marks(&self) -> Marks {
         Marks {
             epoch: 0,
-            seen: vec![0; self.entries.len()],
+            seen: vec![Seen::default(); self.entries.len()],
             groups: vec![0; self.groups],
             counts: vec![(0, 0); self.regexes.len()],
             candidates: Vec::new(),
@@ -119,24 +135,41 @@ impl Index {
         }
 
         let best_rank = best.rank;
-        marks.candidates.extend(
-            self.always
-                .iter()
-                .copied()
-                .filter(|&rank| rank < best_rank || rules[rank as usize].observe),
-        );
+        let always = self.always.iter().map(|&rank| (rank, ALWAYS));
+        marks
+            .candidates
+            .extend(always.filter(|&(rank, _)| rank < best_rank || rules[rank as usize].observe));
         marks.candidates.sort_unstable();
-        for &rank in &marks.candidates {
+        for &(rank, regex) in &marks.candidates {
             let rule = &rules[rank as usize];
             // No break: a rule that only watches may come later.
             if (rank < best.rank || rule.observe)
                 && rule.severity_holds(line)
                 && rule.oid_holds(line)
+                && self.in_order(regex, marks)
                 && matches!(&rule.text, Text::Regex(pattern) if pattern.is_match(line))
             {
                 best.take(rank, rule.observe);
             }
         }
+    }
+
+    /// Whether the literals of a regex, all of which were seen, can follow one another as in the
+    /// expression.
+    fn in_order(&self, regex: u32, marks: &Marks) -> bool {
+        if regex == ALWAYS {
+            return true;
+        }
+        let (start, end) = self.regexes[regex as usize].sequence;
+        // Where the literals so far end at the earliest.
+        let mut reached = 0;
+        self.sequences[start as usize..end as usize]
+            .iter()
+            .all(|&literal| {
+                let Seen { first, last, .. } = marks.seen[literal as usize];
+                reached = first.max(reached + self.entries[literal as usize].len);
+                reached <= last
+            })
     }
 
     fn pass<A: Walk>(
@@ -148,9 +181,9 @@ impl Index {
         best: &mut Best<'_>,
         same: bool,
     ) {
-        scan(automaton, line.lowered, |literal| {
-            if let Some(range) = self.first_time(literal, marks, best) {
-                self.contains(range, rules, line, best);
+        scan(automaton, line.lowered, |literal, end| {
+            if self.first_time(literal, end, marks, best) {
+                self.contains(literal, rules, line, best);
                 if same {
                     self.count(literal, marks, best);
                 }
@@ -158,24 +191,32 @@ impl Index {
         });
         if !same {
             marks.next_epoch();
-            scan(automaton, line.folded, |literal| {
-                if self.first_time(literal, marks, best).is_some() {
+            scan(automaton, line.folded, |literal, end| {
+                if self.first_time(literal, end, marks, best) {
                     self.count(literal, marks, best);
                 }
             });
         }
     }
 
-    /// The literal, unless it was seen before in this line or can change nothing any more.
+    /// Whether the literal is new in this line and can still change something.
     #[inline]
-    fn first_time(&self, literal: usize, marks: &mut Marks, best: &Best<'_>) -> Option<usize> {
-        // Skipped because of its rank once, it is skipped again: the best rank only falls.
+    fn first_time(&self, literal: usize, end: u32, marks: &mut Marks, best: &Best<'_>) -> bool {
         let seen = &mut marks.seen[literal];
-        if *seen == marks.epoch || self.entries[literal].lowest > best.rank {
-            return None;
+        if seen.epoch == marks.epoch {
+            seen.last = end;
+            return false;
         }
-        *seen = marks.epoch;
-        Some(literal)
+        // Skipped because of its rank once, it is skipped again: the best rank only falls.
+        if self.entries[literal].lowest > best.rank {
+            return false;
+        }
+        *seen = Seen {
+            epoch: marks.epoch,
+            first: end,
+            last: end,
+        };
+        true
     }
 
     /// Takes the rules that ask for this literal as `contains`.
@@ -227,24 +268,24 @@ impl Index {
             }
             count.1 += 1;
             if count.1 == regex.needed {
-                marks.candidates.push(regex.rank);
+                marks.candidates.push((regex.rank, wanted.regex));
             }
         }
     }
 }
 
-/// Calls `found` for every occurrence of every literal in `text`.
+/// Calls `found` for every occurrence of every literal in `text`, with the place where it ends.
 #[inline]
-fn scan<A: Walk>(automaton: &A, text: &[u8], mut found: impl FnMut(usize)) {
+fn scan<A: Walk>(automaton: &A, text: &[u8], mut found: impl FnMut(usize, u32)) {
     // The automata are built for unanchored search, so this cannot fail.
     let Ok(mut state): Result<StateID, _> = automaton.start_state(Anchored::No) else {
         return;
     };
-    for &byte in text {
+    for (&byte, end) in text.iter().zip(1..) {
         state = automaton.next_state(Anchored::No, state, byte);
         if automaton.is_special(state) && automaton.is_match(state) {
             for nth in 0..automaton.match_len(state) {
-                found(automaton.match_pattern(state, nth).as_usize());
+                found(automaton.match_pattern(state, nth).as_usize(), end);
             }
         }
     }
@@ -256,12 +297,14 @@ pub(super) struct IndexBuilder {
     ids: HashMap<Box<[u8]>, usize>,
     literals: Vec<Collected>,
     regexes: Vec<Regex>,
+    sequences: Vec<u32>,
     always: Vec<u32>,
     groups: u32,
 }
 
 #[derive(Default)]
 struct Collected {
+    len: u32,
     enforce: Vec<u32>,
     observe: Vec<u32>,
     uses: Vec<Use>,
@@ -274,6 +317,7 @@ impl IndexBuilder {
             Text::Any => {}
             Text::Contains { needle } => {
                 let literal = self.literal(needle.as_bytes());
+                let literal = &mut self.literals[literal];
                 if rule.observe {
                     &mut literal.observe
                 } else {
@@ -284,35 +328,52 @@ impl IndexBuilder {
             Text::Regex(pattern) if pattern.literals().is_empty() => self.always.push(rank),
             Text::Regex(pattern) => {
                 let regex = u32::try_from(self.regexes.len()).expect("ranks are u32");
+                let start = end(&self.sequences);
                 let mut needed = 0;
                 for any_of in pattern.literals() {
-                    let group = if any_of.len() == 1 {
-                        ALONE
-                    } else {
-                        self.groups += 1;
-                        self.groups - 1
-                    };
-                    for literal in any_of {
-                        self.literal(literal).uses.push(Use { regex, group });
-                    }
                     needed += 1;
+                    if let [one] = &any_of[..] {
+                        let literal = self.literal(one);
+                        self.literals[literal].uses.push(Use {
+                            regex,
+                            group: ALONE,
+                        });
+                        self.sequences
+                            .push(u32::try_from(literal).expect("numbered in u32"));
+                    } else {
+                        for one in any_of {
+                            let literal = self.literal(one);
+                            self.literals[literal].uses.push(Use {
+                                regex,
+                                group: self.groups,
+                            });
+                        }
+                        self.groups += 1;
+                    }
                 }
+                let sequence = (start, end(&self.sequences));
                 self.regexes.push(Regex {
                     rank,
                     needed,
+                    sequence,
                     observe: rule.observe,
                 });
             }
         }
     }
 
-    fn literal(&mut self, text: &[u8]) -> &mut Collected {
+    /// The literal's number.
+    fn literal(&mut self, text: &[u8]) -> usize {
         let next = self.literals.len();
         let id = *self.ids.entry(text.into()).or_insert(next);
         if id == next {
-            self.literals.push(Collected::default());
+            let len = u32::try_from(text.len()).expect("a rule's text is short");
+            self.literals.push(Collected {
+                len,
+                ..Collected::default()
+            });
         }
-        &mut self.literals[id]
+        id
     }
 
     /// `None` when the automaton would have more states than can be numbered.
@@ -348,6 +409,7 @@ impl IndexBuilder {
             contains: Vec::new(),
             uses: Vec::new(),
             regexes: self.regexes,
+            sequences: self.sequences,
             always: self.always,
             groups: self.groups as usize,
         };
@@ -371,6 +433,7 @@ impl IndexBuilder {
             index.uses.extend(literal.uses);
             index.entries.push(Entry {
                 lowest: if watched { 0 } else { lowest },
+                len: literal.len,
                 contains_enforce_end,
                 contains_end,
                 uses_end: end(&index.uses),

@@ -80,7 +80,22 @@ fn lower(text: &str, into: &mut String) {
     // The one letter whose lower case depends on its neighbours.
     if text.contains('Σ') {
         into.push_str(&text.to_lowercase());
-    } else {
-        into.extend(text.chars().flat_map(char::to_lowercase));
+        return;
+    }
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let plain = rest
+            .bytes()
+            .position(|byte| !byte.is_ascii())
+            .unwrap_or(rest.len());
+        if plain > 0 {
+            let start = into.len();
+            into.push_str(&rest[..plain]);
+            into[start..].make_ascii_lowercase();
+            rest = &rest[plain..];
+        } else {
+            into.extend(letter.to_lowercase());
+            rest = &rest[letter.len_utf8()..];
+        }
     }
 }

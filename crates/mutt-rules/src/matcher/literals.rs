@@ -4,6 +4,7 @@
 //! the message spells it); a literal that is not reported costs speed only. Reads the HIR that is
 //! matched with, in which flags such as `(?i)` are already worked in.
 
+use memchr::memmem;
 use regex_syntax::hir::{Class, Hir, HirKind};
 
 /// Literals of which every match has at least one, at the same time as one of each other group.
@@ -16,25 +17,29 @@ const MAX_LEN: usize = 64;
 /// Wider alternations would fill the automaton for little.
 const MAX_ALTERNATIVES: usize = 32;
 
-/// Every match of `hir` contains, for each group, one of its literals.
+/// Every match of `hir` contains, for each group, one of its literals. The groups of one literal
+/// are in the order in which a match has them, without overlap.
 pub(super) fn required(hir: &Hir) -> Vec<AnyOf> {
     let mut walk = Walk::default();
     walk.visit(hir);
     walk.flush();
-    let mut groups = walk.groups;
-    groups.sort_by_key(|group| (group.len(), std::cmp::Reverse(shortest(group))));
-    let mut kept: Vec<AnyOf> = Vec::new();
-    for group in groups {
-        // A single literal inside another is seen whenever the other is.
-        let implied = kept.iter().any(|other| match (&other[..], &group[..]) {
-            ([other], [one]) => memchr::memmem::find(other, one).is_some(),
-            (other, group) => other == group,
-        });
-        if !implied {
-            kept.push(group);
-        }
-    }
-    kept
+    let groups = walk.groups;
+    // A literal inside another is seen whenever the other is.
+    let implied = |at: usize| {
+        groups
+            .iter()
+            .enumerate()
+            .any(|(other_at, other)| match (&other[..], &groups[at][..]) {
+                ([other], [one]) if other.len() != one.len() => memmem::find(other, one).is_some(),
+                (other, one) => other_at < at && other == one,
+            })
+    };
+    let keep: Vec<bool> = (0..groups.len()).map(|at| !implied(at)).collect();
+    groups
+        .into_iter()
+        .zip(keep)
+        .filter_map(|(group, keep)| keep.then_some(group))
+        .collect()
 }
 
 #[derive(Default)]

@@ -3,7 +3,9 @@
 //!
 //! Promises to match what `regex` with `case_insensitive(true)` would. The ASCII variant is made
 //! from the same HIR by leaving out all that is not ASCII, not by turning Unicode off: with
-//! `(?i)[[:^alpha:]]` the two readings of the same text would differ on a plain `k`.
+//! `(?i)[[:^alpha:]]` the two readings of the same text would differ on a plain `k`. Where no part
+//! of the expression tells upper from lower case, it runs on the lower-cased message: `[Ll][Ii]…`
+//! becomes the literal `li…`, which is searched for several times faster.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -29,6 +31,8 @@ const CACHE_CAPACITY: usize = 128 << 10;
 pub(crate) struct Pattern {
     text: Box<str>,
     ascii: Regex,
+    /// Whether `ascii` is to be searched for in the lower-cased message.
+    caseless: bool,
     /// `None` inside: it cannot be compiled within the limits.
     unicode: OnceLock<Option<Regex>>,
     literals: Vec<AnyOf>,
@@ -65,10 +69,12 @@ impl Pattern {
     /// When it is no regular expression or breaks a limit.
     pub(super) fn compile(text: &str) -> Result<Self, PatternError> {
         let hir = parse(text)?;
-        let ascii = build(&ascii_only(&hir))?;
+        let ascii = ascii_only(&hir);
+        let caseless = lower_only(&ascii);
         Ok(Self {
             text: text.into(),
-            ascii,
+            ascii: build(caseless.as_ref().unwrap_or(&ascii))?,
+            caseless: caseless.is_some(),
             unicode: OnceLock::new(),
             literals: literals::required(&hir),
         })
@@ -90,7 +96,12 @@ impl Pattern {
     /// Whether the expression matches somewhere in the message.
     pub(crate) fn is_match(&self, line: &Line<'_>) -> bool {
         if line.ascii {
-            return self.ascii.is_match(Input::new(line.message).earliest(true));
+            let text = if self.caseless {
+                line.lowered
+            } else {
+                line.message.as_bytes()
+            };
+            return self.ascii.is_match(Input::new(text).earliest(true));
         }
         self.unicode
             .get_or_init(|| parse(&self.text).and_then(|hir| build(&hir)).ok())
@@ -196,4 +207,51 @@ fn ascii_only(hir: &Hir) -> Hir {
         HirKind::Concat(parts) => Hir::concat(parts.iter().map(ascii_only).collect()),
         HirKind::Alternation(parts) => Hir::alternation(parts.iter().map(ascii_only).collect()),
     }
+}
+
+/// The ASCII expression that matches a lower-cased message where `hir` matches the message; `None`
+/// when `hir` treats the cases of a letter differently, as within `(?-i)`.
+fn lower_only(hir: &Hir) -> Option<Hir> {
+    let all = |parts: &[Hir]| parts.iter().map(lower_only).collect::<Option<Vec<_>>>();
+    Some(match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => hir.clone(),
+        HirKind::Literal(literal) => {
+            if literal.0.iter().any(u8::is_ascii_alphabetic) {
+                return None;
+            }
+            hir.clone()
+        }
+        HirKind::Class(Class::Bytes(class)) => {
+            let has = |byte: u8| {
+                class
+                    .ranges()
+                    .iter()
+                    .any(|range| (range.start()..=range.end()).contains(&byte))
+            };
+            if (b'a'..=b'z').any(|letter| has(letter) != has(letter.to_ascii_uppercase())) {
+                return None;
+            }
+            let upper = ClassBytes::new([ClassBytesRange::new(b'A', b'Z')]);
+            let mut lower = class.clone();
+            lower.difference(&upper);
+            Hir::class(Class::Bytes(lower))
+        }
+        // Not in an expression that is ASCII only.
+        HirKind::Class(Class::Unicode(_)) => return None,
+        HirKind::Repetition(repetition) => {
+            let sub = Box::new(lower_only(&repetition.sub)?);
+            let Repetition {
+                min, max, greedy, ..
+            } = *repetition;
+            Hir::repetition(Repetition {
+                min,
+                max,
+                greedy,
+                sub,
+            })
+        }
+        HirKind::Capture(capture) => lower_only(&capture.sub)?,
+        HirKind::Concat(parts) => Hir::concat(all(parts)?),
+        HirKind::Alternation(parts) => Hir::alternation(all(parts)?),
+    })
 }
