@@ -135,6 +135,10 @@ pub struct ListenerMetrics {
     pub accepted: Counter,
     /// Messages that the kernel dropped before MUTT could read them.
     pub kernel_drops: Counter,
+    /// Connections open now; 0 for listeners without connections.
+    pub connections: Gauge,
+    /// Connections that were closed at once because there were too many.
+    pub refused: Counter,
     rejected: [Counter; RejectReason::ALL.len()],
 }
 
@@ -167,6 +171,8 @@ impl IngestMetrics {
         let by_listener = || Family::<[(&str, &str); 1], Counter>::default();
         let (received, parsed, accepted, kernel_drops) =
             (by_listener(), by_listener(), by_listener(), by_listener());
+        let connections = Family::<[(&str, &str); 1], Gauge>::default();
+        let refused = by_listener();
         let rejected = Family::<[(&str, &str); 2], Counter>::default();
         let metrics = Self {
             queue_depth: Gauge::default(),
@@ -183,6 +189,8 @@ impl IngestMetrics {
                     parsed: parsed.get_or_create_owned(&label),
                     accepted: accepted.get_or_create_owned(&label),
                     kernel_drops: kernel_drops.get_or_create_owned(&label),
+                    connections: connections.get_or_create_owned(&label),
+                    refused: refused.get_or_create_owned(&label),
                     rejected: RejectReason::ALL.map(|reason| {
                         rejected.get_or_create_owned(&[label[0], ("reason", reason.name())])
                     }),
@@ -222,6 +230,12 @@ impl IngestMetrics {
             "mutt_ingest_kernel_drops",
             "Messages that the kernel dropped before they could be read",
             kernel_drops,
+        );
+        registry.register("mutt_ingest_connections", "Connections open now", connections);
+        registry.register(
+            "mutt_ingest_connections_refused",
+            "Connections closed at once because there were too many",
+            refused,
         );
         registry.register(
             "mutt_ingest_parse_notes",
