@@ -1,0 +1,69 @@
+//! The dashboard's counters add up to what was accepted.
+
+use super::sample::{batch, claim};
+use super::{Fixture, crash};
+use crate::{Engine, Span};
+
+/// The spans with their length in seconds.
+const SPANS: [(Span, i64); 3] = [(Span::Minute, 60), (Span::Hour, 3600), (Span::Day, 86_400)];
+
+async fn assert_accepted(engine: &dyn Engine, expected: u64) {
+    for (span, seconds) in SPANS {
+        let counts = engine.accepted(span, 10).await.expect("counts");
+        let sum: u64 = counts.iter().map(|&(_, count)| count).sum();
+        assert_eq!(sum, expected, "{span:?}: {counts:?}");
+        for &(start, _) in &counts {
+            assert_eq!(start.as_second() % seconds, 0, "{span:?} begins at {start}");
+            assert_eq!(start.subsec_nanosecond(), 0);
+        }
+        assert!(
+            counts.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "oldest first: {counts:?}"
+        );
+        assert!(
+            counts.iter().all(|&(_, count)| count > 0),
+            "spans without events are left out"
+        );
+    }
+}
+
+/// Minutes, hours and days each count every accepted event once; claims change nothing.
+pub async fn accepted_events_are_counted_in_every_span(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    assert_accepted(&*engine, 0).await;
+    engine.enqueue(batch(0..7)).await.expect("taken");
+    engine.enqueue(batch([7])).await.expect("taken");
+    assert_accepted(&*engine, 8).await;
+    let held = claim(&*engine, "a", 4).await;
+    engine.return_events(held).await.expect("returned");
+    assert_accepted(&*engine, 8).await;
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move { engine.enqueue(batch(0..10)).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.expect("no panic").expect("taken");
+    }
+    assert_accepted(&*engine, 58).await;
+}
+
+/// What a full queue refuses is not counted.
+pub async fn refused_events_are_not_counted(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    engine.set_queue_limit(3);
+    engine.enqueue(batch(0..2)).await.expect("taken");
+    engine.enqueue(batch(2..4)).await.expect_err("too many");
+    assert_accepted(&*engine, 2).await;
+}
+
+/// Counts are as durable as the events.
+pub async fn counters_survive_a_crash(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    engine.enqueue(batch(0..7)).await.expect("taken");
+    let engine = crash(fixture, engine).await;
+    assert_accepted(&*engine, 7).await;
+    engine.enqueue(batch(0..3)).await.expect("taken");
+    assert_accepted(&*engine, 10).await;
+}
