@@ -3,19 +3,17 @@
 //!
 //! Does not decide what a rule means; asks [`Compiled`] for its other criteria.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use aho_corasick::automaton::{Automaton as Walk, StateID};
-use aho_corasick::{Anchored, dfa, nfa};
+use aho_corasick::{Anchored, StartKind, dfa, nfa};
 
+use super::literals::AnyOf;
 use super::{Best, Compiled, Line, Text};
 
 /// Above this many literals the DFA falls out of the cache and the smaller NFA is faster.
 const DFA_MAX_LITERALS: usize = 3_000;
-/// In place of a group: the literal stands alone.
-const ALONE: u32 = u32::MAX;
-/// In place of a regex's number: it has no literal.
-const ALWAYS: u32 = u32::MAX;
 
 /// The automaton and what each of its literals is good for.
 pub(super) struct Index {
@@ -24,15 +22,15 @@ pub(super) struct Index {
     entries: Vec<Entry>,
     /// Ranks of the rules that ask for a literal as `contains`; an entry has a range of them.
     contains: Vec<u32>,
-    /// Regexes that cannot match without a literal; an entry has a range of them.
-    uses: Vec<Use>,
+    /// Regexes that a literal calls up; an entry has a range of them. A regex is called up by the
+    /// one of its literals that the fewest regexes share, the others are looked at only then.
+    calls: Vec<u32>,
     /// By regex.
     regexes: Vec<Regex>,
-    /// Literals in the order in which a match has them; a regex has a range of them.
-    sequences: Vec<u32>,
+    /// Literals that a regex needs; each regex has two ranges of them.
+    needs: Vec<Need>,
     /// Regexes without a literal, by rank.
     always: Vec<u32>,
-    groups: usize,
 }
 
 enum Automaton {
@@ -44,27 +42,27 @@ enum Automaton {
 struct Entry {
     /// The lowest rank that it can help to win; 0 when a rule in mode `observe` wants it.
     lowest: u32,
-    /// In bytes.
-    len: u32,
-    /// Ends of its ranges in `contains` and `uses`; they begin where those before it end.
+    /// Ends of its ranges in `contains` and `calls`; they begin where those before it end.
     contains_enforce_end: u32,
     contains_end: u32,
-    uses_end: u32,
-}
-
-struct Use {
-    regex: u32,
-    /// The group of literals of which one is enough, or [`ALONE`].
-    group: u32,
+    calls_end: u32,
 }
 
 struct Regex {
     rank: u32,
-    /// How many groups of literals must have been seen.
-    needed: u32,
-    /// The literals that a match has in this order: a range of `Index::sequences`.
-    sequence: (u32, u32),
     observe: bool,
+    /// Its ranges of `Index::needs` lie between these: first the literals that a match has in
+    /// this order, then groups of which it has one each.
+    needs_start: u32,
+    sequence_end: u32,
+    groups_end: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Need {
+    literal: u32,
+    /// The literal's length; for a group, how many of its literals follow.
+    count: u32,
 }
 
 /// What was seen in this line. Stamped with the line's number, so nothing is cleared between
@@ -74,12 +72,10 @@ pub(super) struct Marks {
     epoch: u32,
     /// By literal.
     seen: Vec<Seen>,
-    /// By group.
-    groups: Vec<u32>,
-    /// By regex: stamp, and how many of its groups were seen.
-    counts: Vec<(u32, u32)>,
-    /// Ranks of the regexes to be run, each with its number.
-    candidates: Vec<(u32, u32)>,
+    /// Numbers of the regexes that a literal called up.
+    called: Vec<u32>,
+    /// Ranks of the regexes to be run.
+    candidates: Vec<u32>,
 }
 
 /// Where a literal ends in the line, the first and the last time.
@@ -92,6 +88,7 @@ struct Seen {
 
 impl Marks {
     fn next_line(&mut self) {
+        self.called.clear();
         self.candidates.clear();
         self.next_epoch();
     }
@@ -100,8 +97,6 @@ impl Marks {
         self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
             // Once in four billion lines the stamps would come round.
             self.seen.fill(Seen::default());
-            self.groups.fill(0);
-            self.counts.fill((0, 0));
             1
         });
     }
@@ -111,11 +106,8 @@ impl Index {
     /// Marks of the right size, with nothing seen.
     pub(super) fn marks(&self) -> Marks {
         Marks {
-            epoch: 0,
             seen: vec![Seen::default(); self.entries.len()],
-            groups: vec![0; self.groups],
-            counts: vec![(0, 0); self.regexes.len()],
-            candidates: Vec::new(),
+            ..Marks::default()
         }
     }
 
@@ -128,25 +120,34 @@ impl Index {
         best: &mut Best<'_>,
     ) {
         marks.next_line();
-        let same = std::ptr::eq(line.lowered, line.folded);
         match &self.automaton {
-            Automaton::Dfa(dfa) => self.pass(dfa, rules, line, marks, best, same),
-            Automaton::Nfa(nfa) => self.pass(nfa, rules, line, marks, best, same),
+            Automaton::Dfa(dfa) => self.pass(dfa, rules, line, marks, best),
+            Automaton::Nfa(nfa) => self.pass(nfa, rules, line, marks, best),
         }
 
-        let best_rank = best.rank;
-        let always = self.always.iter().map(|&rank| (rank, ALWAYS));
-        marks
-            .candidates
-            .extend(always.filter(|&(rank, _)| rank < best_rank || rules[rank as usize].observe));
-        marks.candidates.sort_unstable();
-        for &(rank, regex) in &marks.candidates {
+        let Marks {
+            epoch,
+            seen,
+            called,
+            candidates,
+        } = marks;
+        for &regex in called.iter() {
+            let regex = &self.regexes[regex as usize];
+            if (regex.rank < best.rank || regex.observe) && self.can_match(regex, *epoch, seen) {
+                candidates.push(regex.rank);
+            }
+        }
+        let always = self.always.iter().copied();
+        candidates.extend(always.filter(|&rank| rank < best.rank || rules[rank as usize].observe));
+        candidates.sort_unstable();
+        // A group can call up a regex more than once.
+        candidates.dedup();
+        for &rank in candidates.iter() {
             let rule = &rules[rank as usize];
             // No break: a rule that only watches may come later.
             if (rank < best.rank || rule.observe)
                 && rule.severity_holds(line)
                 && rule.oid_holds(line)
-                && self.in_order(regex, marks)
                 && matches!(&rule.text, Text::Regex(pattern) if pattern.is_match(line))
             {
                 best.take(rank, rule.observe);
@@ -154,22 +155,27 @@ impl Index {
         }
     }
 
-    /// Whether the literals of a regex, all of which were seen, can follow one another as in the
-    /// expression.
-    fn in_order(&self, regex: u32, marks: &Marks) -> bool {
-        if regex == ALWAYS {
-            return true;
-        }
-        let (start, end) = self.regexes[regex as usize].sequence;
+    /// Whether all literals that a regex needs were seen, where they can follow one another as in
+    /// the expression.
+    fn can_match(&self, regex: &Regex, epoch: u32, seen: &[Seen]) -> bool {
+        let was_seen = |need: &Need| seen[need.literal as usize].epoch == epoch;
+        let (start, end) = (regex.needs_start as usize, regex.sequence_end as usize);
         // Where the literals so far end at the earliest.
         let mut reached = 0;
-        self.sequences[start as usize..end as usize]
-            .iter()
-            .all(|&literal| {
-                let Seen { first, last, .. } = marks.seen[literal as usize];
-                reached = first.max(reached + self.entries[literal as usize].len);
-                reached <= last
-            })
+        let in_order = self.needs[start..end].iter().all(|need| {
+            let Seen { first, last, .. } = seen[need.literal as usize];
+            reached = first.max(reached + need.count);
+            was_seen(need) && reached <= last
+        });
+        let mut groups = &self.needs[end..regex.groups_end as usize];
+        while in_order && let Some(head) = groups.first() {
+            let (group, rest) = groups.split_at(head.count as usize);
+            if !group.iter().any(was_seen) {
+                return false;
+            }
+            groups = rest;
+        }
+        in_order
     }
 
     fn pass<A: Walk>(
@@ -179,13 +185,13 @@ impl Index {
         line: &Line<'_>,
         marks: &mut Marks,
         best: &mut Best<'_>,
-        same: bool,
     ) {
+        let same = std::ptr::eq(line.lowered, line.folded);
         scan(automaton, line.lowered, |literal, end| {
             if self.first_time(literal, end, marks, best) {
                 self.contains(literal, rules, line, best);
                 if same {
-                    self.count(literal, marks, best);
+                    self.call(literal, marks, best);
                 }
             }
         });
@@ -193,7 +199,7 @@ impl Index {
             marks.next_epoch();
             scan(automaton, line.folded, |literal, end| {
                 if self.first_time(literal, end, marks, best) {
-                    self.count(literal, marks, best);
+                    self.call(literal, marks, best);
                 }
             });
         }
@@ -243,34 +249,17 @@ impl Index {
             .extend(observe.iter().copied().filter(|&rank| holds(rank)));
     }
 
-    /// Counts this literal for the regexes that need it.
+    /// Calls up the regexes of which this is the rarest literal.
     #[inline]
-    fn count(&self, literal: usize, marks: &mut Marks, best: &Best<'_>) {
+    fn call(&self, literal: usize, marks: &mut Marks, best: &Best<'_>) {
         let start = literal
             .checked_sub(1)
-            .map_or(0, |before| self.entries[before].uses_end);
-        let end = self.entries[literal].uses_end;
-        for wanted in &self.uses[start as usize..end as usize] {
-            let regex = &self.regexes[wanted.regex as usize];
-            if regex.rank >= best.rank && !regex.observe {
-                continue;
-            }
-            if wanted.group != ALONE {
-                let group = &mut marks.groups[wanted.group as usize];
-                if *group == marks.epoch {
-                    continue;
-                }
-                *group = marks.epoch;
-            }
-            let count = &mut marks.counts[wanted.regex as usize];
-            if count.0 != marks.epoch {
-                *count = (marks.epoch, 0);
-            }
-            count.1 += 1;
-            if count.1 == regex.needed {
-                marks.candidates.push((regex.rank, wanted.regex));
-            }
-        }
+            .map_or(0, |before| self.entries[before].calls_end);
+        let calls = &self.calls[start as usize..self.entries[literal].calls_end as usize];
+        marks.called.extend(calls.iter().copied().filter(|&regex| {
+            let regex = &self.regexes[regex as usize];
+            regex.rank < best.rank || regex.observe
+        }));
     }
 }
 
@@ -293,31 +282,32 @@ fn scan<A: Walk>(automaton: &A, text: &[u8], mut found: impl FnMut(usize, u32)) 
 
 /// Collects the texts of the rules, each once.
 #[derive(Default)]
-pub(super) struct IndexBuilder {
-    ids: HashMap<Box<[u8]>, usize>,
-    literals: Vec<Collected>,
-    regexes: Vec<Regex>,
-    sequences: Vec<u32>,
+pub(super) struct IndexBuilder<'r> {
+    ids: HashMap<&'r [u8], usize>,
+    literals: Vec<Collected<'r>>,
+    regexes: Vec<(u32, bool, &'r [AnyOf])>,
     always: Vec<u32>,
-    groups: u32,
 }
 
 #[derive(Default)]
-struct Collected {
-    len: u32,
+struct Collected<'r> {
+    text: &'r [u8],
     enforce: Vec<u32>,
     observe: Vec<u32>,
-    uses: Vec<Use>,
+    /// How many regexes need it.
+    needed_by: usize,
+    calls: Vec<u32>,
+    lowest: u32,
 }
 
-impl IndexBuilder {
+impl<'r> IndexBuilder<'r> {
     /// Adds a rule with a text. Ranks must come in ascending order.
-    pub(super) fn add(&mut self, rank: u32, rule: &Compiled) {
+    pub(super) fn add(&mut self, rank: u32, rule: &'r Compiled) {
+        let lowest = if rule.observe { 0 } else { rank };
         match &rule.text {
             Text::Any => {}
             Text::Contains { needle } => {
-                let literal = self.literal(needle.as_bytes());
-                let literal = &mut self.literals[literal];
+                let literal = self.literal(needle.as_bytes(), lowest);
                 if rule.observe {
                     &mut literal.observe
                 } else {
@@ -327,122 +317,127 @@ impl IndexBuilder {
             }
             Text::Regex(pattern) if pattern.literals().is_empty() => self.always.push(rank),
             Text::Regex(pattern) => {
-                let regex = u32::try_from(self.regexes.len()).expect("ranks are u32");
-                let start = end(&self.sequences);
-                let mut needed = 0;
-                for any_of in pattern.literals() {
-                    needed += 1;
-                    if let [one] = &any_of[..] {
-                        let literal = self.literal(one);
-                        self.literals[literal].uses.push(Use {
-                            regex,
-                            group: ALONE,
-                        });
-                        self.sequences
-                            .push(u32::try_from(literal).expect("numbered in u32"));
-                    } else {
-                        for one in any_of {
-                            let literal = self.literal(one);
-                            self.literals[literal].uses.push(Use {
-                                regex,
-                                group: self.groups,
-                            });
-                        }
-                        self.groups += 1;
-                    }
+                for literal in pattern.literals().iter().flatten() {
+                    self.literal(literal, lowest).needed_by += 1;
                 }
-                let sequence = (start, end(&self.sequences));
-                self.regexes.push(Regex {
-                    rank,
-                    needed,
-                    sequence,
-                    observe: rule.observe,
-                });
+                self.regexes.push((rank, rule.observe, pattern.literals()));
             }
         }
     }
 
-    /// The literal's number.
-    fn literal(&mut self, text: &[u8]) -> usize {
+    fn literal(&mut self, text: &'r [u8], lowest: u32) -> &mut Collected<'r> {
         let next = self.literals.len();
-        let id = *self.ids.entry(text.into()).or_insert(next);
+        let id = *self.ids.entry(text).or_insert(next);
         if id == next {
-            let len = u32::try_from(text.len()).expect("a rule's text is short");
             self.literals.push(Collected {
-                len,
+                text,
+                lowest,
                 ..Collected::default()
             });
         }
-        id
+        let literal = &mut self.literals[id];
+        literal.lowest = literal.lowest.min(lowest);
+        literal
     }
 
     /// `None` when the automaton would have more states than can be numbered.
-    pub(super) fn build(self) -> Option<Index> {
-        let mut texts: Vec<&[u8]> = vec![&[]; self.literals.len()];
-        for (text, &id) in &self.ids {
-            texts[id] = text;
-        }
-        let noncontiguous = nfa::noncontiguous::Builder::new()
-            .prefilter(false)
-            .build(&texts)
-            .ok()?;
-        let automaton = if texts.len() <= DFA_MAX_LITERALS {
-            Automaton::Dfa(
-                dfa::Builder::new()
-                    .prefilter(false)
-                    .start_kind(aho_corasick::StartKind::Unanchored)
-                    .build_from_noncontiguous(&noncontiguous)
-                    .ok()?,
-            )
-        } else {
-            Automaton::Nfa(
-                nfa::contiguous::Builder::new()
-                    .prefilter(false)
-                    .build_from_noncontiguous(&noncontiguous)
-                    .ok()?,
-            )
-        };
+    pub(super) fn build(mut self) -> Option<Index> {
+        let automaton = Automaton::build(self.literals.iter().map(|literal| literal.text))?;
+        let mut needs = Vec::new();
+        let mut regexes = Vec::with_capacity(self.regexes.len());
+        for (number, (rank, observe, groups)) in (0..).zip(self.regexes) {
+            let id = |literal: &[u8]| self.ids[literal];
+            // Prefer the literal that calls up the fewest, then the one that is hardest to find.
+            let caller = groups.iter().min_by_key(|any_of| {
+                let needed_by: usize = any_of
+                    .iter()
+                    .map(|literal| self.literals[id(literal)].needed_by)
+                    .sum();
+                (
+                    needed_by,
+                    Reverse(any_of.iter().map(|literal| literal.len()).min()),
+                )
+            });
+            for literal in caller.into_iter().flatten() {
+                self.literals[id(literal)].calls.push(number);
+            }
 
-        let mut index = Index {
-            automaton,
-            entries: Vec::with_capacity(self.literals.len()),
-            contains: Vec::new(),
-            uses: Vec::new(),
-            regexes: self.regexes,
-            sequences: self.sequences,
-            always: self.always,
-            groups: self.groups as usize,
-        };
-        for literal in self.literals {
-            let watched = !literal.observe.is_empty();
-            let of_regexes = literal.uses.iter().map(|wanted| {
-                let regex = &index.regexes[wanted.regex as usize];
-                if regex.observe { 0 } else { regex.rank }
-            });
-            let lowest = literal
-                .enforce
-                .iter()
-                .copied()
-                .chain(of_regexes)
-                .min()
-                .unwrap_or(0);
-            index.contains.extend(literal.enforce);
-            let contains_enforce_end = end(&index.contains);
-            index.contains.extend(literal.observe);
-            let contains_end = end(&index.contains);
-            index.uses.extend(literal.uses);
-            index.entries.push(Entry {
-                lowest: if watched { 0 } else { lowest },
-                len: literal.len,
-                contains_enforce_end,
-                contains_end,
-                uses_end: end(&index.uses),
+            let needs_start = size(&needs);
+            let (alone, choice): (Vec<_>, Vec<_>) = groups.iter().partition(|any| any.len() == 1);
+            needs.extend(alone.into_iter().flatten().map(|literal| Need {
+                literal: number_of(id(literal)),
+                count: size(literal),
+            }));
+            let sequence_end = size(&needs);
+            for any_of in choice {
+                needs.extend(any_of.iter().map(|literal| Need {
+                    literal: number_of(id(literal)),
+                    count: size(any_of),
+                }));
+            }
+            let groups_end = size(&needs);
+            regexes.push(Regex {
+                rank,
+                observe,
+                needs_start,
+                sequence_end,
+                groups_end,
             });
         }
-        Some(index)
+
+        let mut entries = Vec::with_capacity(self.literals.len());
+        let (mut contains, mut calls) = (Vec::new(), Vec::new());
+        for literal in self.literals {
+            contains.extend(literal.enforce);
+            let contains_enforce_end = size(&contains);
+            contains.extend(literal.observe);
+            calls.extend(literal.calls);
+            entries.push(Entry {
+                lowest: literal.lowest,
+                contains_enforce_end,
+                contains_end: size(&contains),
+                calls_end: size(&calls),
+            });
+        }
+        Some(Index {
+            automaton,
+            entries,
+            contains,
+            calls,
+            regexes,
+            needs,
+            always: self.always,
+        })
     }
 }
 
-fn end<T>(list: &[T]) -> u32 {
-    u32::try_from(list.len()).expect("a rule set has fewer than four billion literals")
+impl Automaton {
+    fn build<'a>(literals: impl ExactSizeIterator<Item = &'a [u8]>) -> Option<Self> {
+        let few = literals.len() <= DFA_MAX_LITERALS;
+        let nfa = nfa::noncontiguous::Builder::new()
+            .prefilter(false)
+            .build(literals)
+            .ok()?;
+        Some(if few {
+            let mut builder = dfa::Builder::new();
+            builder.prefilter(false).start_kind(StartKind::Unanchored);
+            Self::Dfa(builder.build_from_noncontiguous(&nfa).ok()?)
+        } else {
+            let mut builder = nfa::contiguous::Builder::new();
+            Self::Nfa(
+                builder
+                    .prefilter(false)
+                    .build_from_noncontiguous(&nfa)
+                    .ok()?,
+            )
+        })
+    }
+}
+
+fn size<T>(list: &[T]) -> u32 {
+    number_of(list.len())
+}
+
+fn number_of(count: usize) -> u32 {
+    u32::try_from(count).expect("a rule set has fewer than four billion literals")
 }
