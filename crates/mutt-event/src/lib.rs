@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod batch;
+pub mod element;
 pub mod id;
 pub mod json;
 pub mod mask;

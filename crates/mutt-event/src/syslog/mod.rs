@@ -1,0 +1,259 @@
+//! Syslog in all its dialects, on one port, told apart by content.
+//!
+//! [`parse_into`] never fails: what cannot be understood is an event with the raw text, severity 5
+//! and the peer's address. What was odd is noted ([`Note`]) in the event, so that it can be counted
+//! and matched. [`Framer`] finds the messages in a stream.
+
+mod framing;
+mod legacy;
+mod notes;
+mod rfc5424;
+mod stamp;
+mod vendor;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+pub use framing::{Framer, Step};
+pub use notes::{Note, Notes};
+
+use crate::element::{ElementWriter, push_string};
+use crate::{EventId, Severity, Source};
+
+/// The longest host name taken from a message.
+const MAX_HOST: usize = 255;
+
+/// What became of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// The id of the event.
+    pub event_id: EventId,
+    /// What was odd.
+    pub notes: Notes,
+}
+
+/// A message taken apart, all borrowed from its text.
+#[derive(Debug, Default)]
+struct Message<'a> {
+    facility: Option<u8>,
+    severity: Option<Severity>,
+    time: Option<Timestamp>,
+    /// What the device wrote as time, where that is not to be believed.
+    device_time: Option<&'a str>,
+    host: Option<&'a str>,
+    program: Option<&'a str>,
+    procid: Option<&'a str>,
+    msgid: Option<&'a str>,
+    /// Cisco's message counter, which shows gaps.
+    sequence: Option<&'a str>,
+    data: Option<rfc5424::Data<'a>>,
+    text: &'a str,
+    notes: Notes,
+}
+
+/// Makes an event of one syslog message (a datagram, or what a [`Framer`] cut out) and appends it
+/// to `out` as a queue element. At most `max_len` bytes of the message are looked at.
+///
+/// Fields written: `hostname`, `message`, `timestamp` (where the device gave one), `syslog_severity`,
+/// `facility` (its word, such as `local0`), `program`, `procid`, `msgid`, `structured_data` (an
+/// object of objects; a list where a name repeats), `sequence`, `device_time` (where the device's
+/// clock is not to be believed), `source`, `source_ip`, `parse_notes`, and MUTT's own.
+pub fn parse_into(
+    line: &[u8],
+    peer: IpAddr,
+    received_at: Timestamp,
+    correlation_id: &str,
+    max_len: usize,
+    out: &mut Vec<u8>,
+) -> Parsed {
+    parse_framed_into(line, Notes::NONE, peer, received_at, correlation_id, max_len, out)
+}
+
+/// As [`parse_into`], with what was odd about the message's frame already.
+pub fn parse_framed_into(
+    line: &[u8],
+    frame: Notes,
+    peer: IpAddr,
+    received_at: Timestamp,
+    correlation_id: &str,
+    max_len: usize,
+    out: &mut Vec<u8>,
+) -> Parsed {
+    let mut notes = frame;
+    let text = clean(line, max_len, &mut notes);
+    let mut message = parse(&text, received_at);
+    message.notes = message.notes.union(notes);
+    if message.host.is_none() {
+        message.notes.add(Note::NoHost);
+    }
+    if message.time.is_none() {
+        message.notes.add(Note::NoTimestamp);
+    }
+    let event_id = EventId::at(received_at);
+    write(&message, &text, event_id, peer, received_at, correlation_id, out);
+    Parsed { event_id, notes: message.notes }
+}
+
+/// The message as text: within `max_len`, without line ends around it, a byte order mark, or
+/// anything that is no text.
+fn clean<'a>(line: &'a [u8], max_len: usize, notes: &mut Notes) -> Cow<'a, str> {
+    let mut line = trim(line);
+    if let Some(rest) = line.strip_prefix(b"\xef\xbb\xbf") {
+        notes.add(Note::Bom);
+        line = trim(rest);
+    }
+    if line.len() > max_len {
+        notes.add(Note::Truncated);
+        // Not in the middle of a character: that would look like invalid UTF-8.
+        let continued = |at: usize| at > 0 && line[at] & 0xc0 == 0x80;
+        let whole = (max_len.saturating_sub(3)..=max_len).rev().find(|&at| !continued(at));
+        line = &line[..whole.unwrap_or(max_len)];
+    }
+    let text = String::from_utf8_lossy(line);
+    let owned = matches!(text, Cow::Owned(_));
+    let nul = memchr::memchr(0, text.as_bytes()).is_some();
+    if owned || nul {
+        notes.add(Note::InvalidUtf8);
+    }
+    if nul { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
+}
+
+fn trim(line: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0);
+    let start = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
+    let line = &line[start..];
+    // A blank at the end may belong to the message; line ends and NULs never do.
+    let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    &line[..end.map_or(0, |last| last + 1)]
+}
+
+fn parse(text: &str, received_at: Timestamp) -> Message<'_> {
+    let mut message = Message { text, ..Message::default() };
+    if text.is_empty() {
+        message.notes.add(Note::Empty);
+        message.notes.add(Note::NoPri);
+        return message;
+    }
+    let text = without_count(text, &mut message.notes);
+    let rest = priority(text, &mut message);
+    let rest = match rest.strip_prefix('\u{feff}') {
+        Some(rest) => {
+            message.notes.add(Note::Bom);
+            rest
+        }
+        None => rest,
+    };
+    if !rfc5424::parse(rest, received_at, &mut message) {
+        legacy::parse(rest, received_at, &mut message);
+    }
+    message
+}
+
+/// A relay's octet count in front of a datagram.
+fn without_count<'a>(text: &'a str, notes: &mut Notes) -> &'a str {
+    let digits = text.bytes().take(7).take_while(u8::is_ascii_digit).count();
+    let rest = match digits {
+        1..=6 => text[digits..].strip_prefix(' '),
+        _ => None,
+    };
+    match rest {
+        Some(rest) if rest.starts_with('<') && rest[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+            notes.add(Note::UnexpectedFraming);
+            rest
+        }
+        _ => text,
+    }
+}
+
+/// Reads `<PRI>` and returns what follows it.
+fn priority<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
+    let read = text.strip_prefix('<').and_then(|inside| {
+        let digits = inside.bytes().take(6).take_while(u8::is_ascii_digit).count();
+        let rest = inside[digits..].strip_prefix('>')?;
+        (1..=5).contains(&digits).then_some((&inside[..digits], rest))
+    });
+    let Some((digits, rest)) = read else {
+        message.notes.add(Note::NoPri);
+        return text;
+    };
+    match digits.parse::<u16>() {
+        Ok(value @ 0..=191) => {
+            // Both fit: 191 is 23 * 8 + 7.
+            message.facility = u8::try_from(value / 8).ok();
+            message.severity = u8::try_from(value % 8).ok().and_then(Severity::new);
+        }
+        _ => message.notes.add(Note::BadPri),
+    }
+    rest
+}
+
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
+    "local5", "local6", "local7",
+];
+
+fn write(
+    message: &Message<'_>,
+    whole: &str,
+    event_id: EventId,
+    peer: IpAddr,
+    received_at: Timestamp,
+    correlation_id: &str,
+    out: &mut Vec<u8>,
+) {
+    out.reserve(whole.len() + 512);
+    let mut element = ElementWriter::new(out);
+    match message.host {
+        Some(host) => element.text("hostname", host),
+        None => element.address("hostname", peer),
+    }
+    // A header without a message: the header says more than nothing.
+    let text = [message.text, whole, "(empty message)"];
+    let text = text.into_iter().find(|text| !text.trim_ascii().is_empty()).unwrap_or_default();
+    element.text("message", text);
+    if let Some(time) = message.time {
+        element.time("timestamp", time);
+    }
+    let severity = message.severity.unwrap_or(Severity::NOTICE);
+    element.number("syslog_severity", u64::from(severity.number()));
+    if let Some(name) = message.facility.and_then(|number| FACILITIES.get(usize::from(number))) {
+        element.text("facility", name);
+    }
+    for (name, value) in [
+        ("program", message.program),
+        ("procid", message.procid),
+        ("msgid", message.msgid),
+        ("sequence", message.sequence),
+        ("device_time", message.device_time),
+    ] {
+        if let Some(value) = value {
+            element.text(name, value);
+        }
+    }
+    if let Some(data) = &message.data {
+        element.raw_with("structured_data", |out| data.write_json(out));
+    }
+    element.text("source", Source::Syslog.name());
+    element.address("source_ip", peer);
+    if !message.notes.is_empty() {
+        element.raw_with("parse_notes", |out| message.notes.write_json(out));
+    }
+    element.identity(event_id, received_at, Some(correlation_id));
+    element.finish();
+}
+
+/// Whether a word can be a host's name: what devices write there is wider than DNS allows (slots,
+/// Ubiquiti's commas), but never a key=value, a bracket or a quote.
+fn is_host(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= MAX_HOST
+        && word != "-"
+        && word.chars().all(|c| c.is_alphanumeric() || "._-:/,@~()".contains(c))
+        && word.chars().any(char::is_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests;

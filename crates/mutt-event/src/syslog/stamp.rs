@@ -1,0 +1,271 @@
+//! The times that devices write at the head of a message, in all their forms.
+
+use jiff::Timestamp;
+
+use super::notes::{Note, Notes};
+use crate::time::{self, Civil, clock, fixed_digits, fraction, offset};
+
+/// A time as read, and what follows it.
+pub(super) struct Stamp<'a> {
+    /// `None` where the device gave its uptime instead.
+    pub time: Option<Timestamp>,
+    pub notes: Notes,
+    /// What follows, with no blank skipped.
+    pub rest: &'a str,
+}
+
+/// Reads a time of the device at the start of `text`: the BSD form with or without a year (before
+/// or behind the day or behind the clock), NX-OS's year first, ISO forms, with fraction and zone;
+/// or an uptime. A time without a zone is read as UTC.
+pub(super) fn read(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
+    let bytes = text.as_bytes();
+    match bytes.first()? {
+        b'A'..=b'Z' | b'a'..=b'z' => month_first(text, received_at),
+        b'0'..=b'9' => iso(text).or_else(|| year_first(text)).or_else(|| uptime(text)),
+        _ => None,
+    }
+}
+
+fn rest_of<'a>(text: &'a str, rest: &[u8]) -> &'a str {
+    // Everything read is ASCII, so this is on a character boundary.
+    text.get(text.len() - rest.len()..).unwrap_or_default()
+}
+
+fn month(text: &[u8]) -> Option<(i64, &[u8])> {
+    const NAMES: [&[u8; 3]; 12] = [
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
+        b"dec",
+    ];
+    let (name, rest) = text.split_first_chunk::<3>()?;
+    let name = name.map(|byte| byte.to_ascii_lowercase());
+    let index = NAMES.iter().position(|month| **month == name)?;
+    Some((i64::try_from(index).ok()? + 1, rest))
+}
+
+fn blanks(text: &[u8]) -> Option<&[u8]> {
+    let rest = text.trim_ascii_start();
+    (rest.len() < text.len()).then_some(rest)
+}
+
+/// One or two digits.
+fn short_number(text: &[u8]) -> Option<(i64, &[u8])> {
+    let count = text.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
+    if matches!(count, 1 | 2) { fixed_digits(text, count) } else { None }
+}
+
+/// Four digits with nothing of the kind behind them.
+fn year(text: &[u8]) -> Option<(i64, &[u8])> {
+    let (year, rest) = fixed_digits(text, 4)?;
+    let alone = matches!(rest.first(), None | Some(b' ' | b':' | b',' | b'.'));
+    (alone && (1970..=2199).contains(&year)).then_some((year, rest))
+}
+
+/// `Nov 21 13:00:00`, `Nov 21 2026 13:00:00`, `Nov 21 13:00:00.123 UTC`, `Nov 21 13:00:00 2026`
+fn month_first(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
+    let (month, rest) = month(text.as_bytes())?;
+    let (day, rest) = short_number(blanks(rest)?)?;
+    let rest = blanks(rest)?;
+    let (mut stated, rest) = match year(rest) {
+        Some((year, rest)) => (Some(year), blanks(rest)?),
+        None => (None, rest),
+    };
+    let (hour, minute, second, nanosecond, mut rest) = clock(rest)?;
+    let mut notes = Notes::NONE;
+    if stated.is_none() {
+        if let Some((year, after)) = rest.strip_prefix(b" ").and_then(year) {
+            (stated, rest) = (Some(year), after);
+        }
+    }
+    let (offset, rest) = zone(rest, &mut notes);
+    let at = |year| Civil { year, month, day, hour, minute, second, nanosecond }.at_offset(offset);
+    let time = if let Some(year) = stated {
+        at(year)?
+    } else {
+        notes.add(Note::NoYear);
+        let now = time::year_of(received_at);
+        [now - 1, now, now + 1]
+            .into_iter()
+            .filter_map(at)
+            .min_by_key(|time| time.as_second().abs_diff(received_at.as_second()))?
+    };
+    Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) })
+}
+
+/// NX-OS: `2026 Nov 21 13:00:00 UTC`
+fn year_first(text: &str) -> Option<Stamp<'_>> {
+    let (year, rest) = fixed_digits(text.as_bytes(), 4)?;
+    let (month, rest) = month(blanks(rest)?)?;
+    let (day, rest) = short_number(blanks(rest)?)?;
+    let (hour, minute, second, nanosecond, rest) = clock(blanks(rest)?)?;
+    let mut notes = Notes::NONE;
+    let (offset, rest) = zone(rest, &mut notes);
+    let time = Civil { year, month, day, hour, minute, second, nanosecond }.at_offset(offset)?;
+    Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) })
+}
+
+/// RFC 3339 and its relatives; Huawei writes `2018-7-23 01:00:34.270.1`, Palo Alto
+/// `2026/11/21 13:00:00`.
+fn iso(text: &str) -> Option<Stamp<'_>> {
+    if let Some((time, rest)) = time::read_iso(text.as_bytes()) {
+        if !rest.first().is_some_and(u8::is_ascii_alphanumeric) {
+            let mut notes = Notes::NONE;
+            // read_iso knows offsets and " UTC"; other names are ours to know.
+            let rest = if let Some((zone, rest)) = zone_name(rest) {
+                let Some(offset) = zone else {
+                    notes.add(Note::UnknownZone);
+                    return Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) });
+                };
+                let time = time.checked_sub(jiff::SignedDuration::from_secs(offset)).ok();
+                return Some(Stamp { time, notes, rest: rest_of(text, rest) });
+            } else {
+                rest
+            };
+            return Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) });
+        }
+    }
+    let (year, rest) = fixed_digits(text.as_bytes(), 4)?;
+    let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b'/'))?;
+    let (month, rest) = short_number(&rest[1..])?;
+    let (day, rest) = short_number(rest.strip_prefix(&[separator])?)?;
+    let (b' ' | b'T', rest) = rest.split_first()? else { return None };
+    let (hour, minute, second, nanosecond, rest) = clock(rest)?;
+    let (_, rest) = fraction(rest);
+    let mut notes = Notes::NONE;
+    let (offset, rest) = zone(rest, &mut notes);
+    let time = Civil { year, month, day, hour, minute, second, nanosecond }.at_offset(offset)?;
+    Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) })
+}
+
+/// Cisco's uptime instead of a time: `00:01:01`, `3d04h`, `1w2d`.
+fn uptime(text: &str) -> Option<Stamp<'_>> {
+    let bytes = text.as_bytes();
+    let rest = if let Some((.., rest)) = clock(bytes) {
+        rest
+    } else {
+        let (_, rest) = counted(bytes, &[b'y', b'w', b'd'])?;
+        let (_, rest) = counted(rest, &[b'w', b'd', b'h'])?;
+        rest
+    };
+    // Only the colon makes it a time rather than the beginning of a text.
+    rest.first().filter(|byte| **byte == b':')?;
+    Some(Stamp { time: None, notes: Note::ClockNotSet.into(), rest: rest_of(text, rest) })
+}
+
+fn counted<'a>(text: &'a [u8], units: &[u8]) -> Option<(i64, &'a [u8])> {
+    let (number, rest) = short_number(text)?;
+    let (unit, rest) = rest.split_first()?;
+    units.contains(unit).then_some((number, rest))
+}
+
+/// The zone behind a time of day: an offset or a name; none is UTC.
+fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (i64, &'a [u8]) {
+    if let Some(read) = offset(text) {
+        return read;
+    }
+    let spaced = text.strip_prefix(b" ").filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
+    if let Some(read) = spaced.and_then(offset) {
+        return read;
+    }
+    match zone_name(text) {
+        Some((Some(offset), rest)) => (offset, rest),
+        Some((None, rest)) => {
+            notes.add(Note::UnknownZone);
+            (0, rest)
+        }
+        None => (0, text),
+    }
+}
+
+/// A zone's name behind a blank: its offset, if known, and what follows. A word that is not known
+/// is only taken for a zone where a colon follows, as Cisco writes it; else it is the host.
+fn zone_name(text: &[u8]) -> Option<(Option<i64>, &[u8])> {
+    let name = text.strip_prefix(b" ")?;
+    let length = name.iter().take(6).take_while(|byte| byte.is_ascii_uppercase()).count();
+    if !(3..=5).contains(&length) {
+        return None;
+    }
+    let (name, rest) = name.split_at(length);
+    let hours = match name {
+        b"UTC" | b"GMT" | b"WET" => 0.0,
+        b"CET" | b"BST" | b"WEST" => 1.0,
+        b"CEST" | b"EET" => 2.0,
+        b"EEST" | b"MSK" => 3.0,
+        b"SGT" | b"HKT" | b"AWST" => 8.0,
+        b"JST" | b"KST" => 9.0,
+        b"ACST" => 9.5,
+        b"AEST" => 10.0,
+        b"AEDT" => 11.0,
+        b"NZST" => 12.0,
+        b"NZDT" => 13.0,
+        b"EST" | b"CDT" => -5.0,
+        b"EDT" => -4.0,
+        b"CST" | b"MDT" => -6.0,
+        b"MST" | b"PDT" => -7.0,
+        b"PST" => -8.0,
+        _ if rest.first() == Some(&b':') => return Some((None, rest)),
+        _ => return None,
+    };
+    if !matches!(rest.first(), None | Some(b' ' | b':')) {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation)] // at most a day
+    Some((Some((hours * 3600.0) as i64), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_at(text: &str, received: &str) -> Option<(Option<String>, Notes, String)> {
+        let stamp = read(text, received.parse().unwrap())?;
+        Some((stamp.time.map(|time| time.to_string()), stamp.notes, stamp.rest.to_owned()))
+    }
+
+    #[test]
+    fn all_forms_are_read() {
+        let received = "2026-11-21T13:00:05Z";
+        for (text, time, rest) in [
+            ("Nov 21 13:00:00 host", "2026-11-21T13:00:00Z", " host"),
+            ("Nov  1 13:00:00.5 host", "2026-11-01T13:00:00.5Z", " host"),
+            ("Nov 21 2026 13:00:00: %ASA", "2026-11-21T13:00:00Z", ": %ASA"),
+            ("Nov 21 13:00:00 2026 host", "2026-11-21T13:00:00Z", " host"),
+            ("Nov 21 13:00:00.123 EST: %SYS", "2026-11-21T18:00:00.123Z", ": %SYS"),
+            ("Nov 21 13:00:00 XYZT: %SYS", "2026-11-21T13:00:00Z", ": %SYS"),
+            ("Nov 21 13:00:00 FW01 x", "2026-11-21T13:00:00Z", " FW01 x"),
+            ("Nov 21 13:00:00 CORE x", "2026-11-21T13:00:00Z", " CORE x"),
+            ("Nov 21 13:00:00+01:00 x", "2026-11-21T12:00:00Z", " x"),
+            ("2026 Nov 21 13:00:00 UTC: %X", "2026-11-21T13:00:00Z", ": %X"),
+            ("2026-11-21T13:00:00.123456+02:00 x", "2026-11-21T11:00:00.123456Z", " x"),
+            ("2026-11-21 13:00:00 CET x", "2026-11-21T12:00:00Z", " x"),
+            ("2018-7-23 01:00:34.270.1 sw", "2018-07-23T01:00:34.27Z", " sw"),
+            ("2026/11/21 13:00:00,x", "2026-11-21T13:00:00Z", ",x"),
+        ] {
+            let (read, _, after) = read_at(text, received).expect(text);
+            assert_eq!((read.as_deref(), after.as_str()), (Some(time), rest), "{text}");
+        }
+        for text in ["00:01:01: %SYS", "3d04h: %SYS", "1w2d: %SYS"] {
+            let (time, notes, rest) = read_at(text, received).expect(text);
+            assert_eq!((time, rest.as_str()), (None, ": %SYS"), "{text}");
+            assert!(notes.has(Note::ClockNotSet));
+        }
+        for text in ["", "Nov", "Nov 21", "Nov 31 13:00:00", "November came", "12 monkeys", "%X", "Feb 29 25:00:00"] {
+            assert_eq!(read_at(text, received), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_year_is_the_nearest_one() {
+        for (text, received, time) in [
+            ("Dec 31 23:59:59 h", "2027-01-01T00:00:01Z", "2026-12-31T23:59:59Z"),
+            ("Jan  1 00:00:01 h", "2026-12-31T23:59:59Z", "2027-01-01T00:00:01Z"),
+            ("Feb 29 12:00:00 h", "2028-03-01T00:00:00Z", "2028-02-29T12:00:00Z"),
+            ("Feb 29 12:00:00 h", "2027-03-01T00:00:00Z", "2028-02-29T12:00:00Z"),
+            ("Jul  1 00:00:00 h", "2026-11-21T00:00:00Z", "2026-07-01T00:00:00Z"),
+        ] {
+            let (read, notes, _) = read_at(text, received).expect(text);
+            assert_eq!(read.as_deref(), Some(time));
+            assert!(notes.has(Note::NoYear));
+        }
+        assert_eq!(read_at("Feb 29 12:00:00 h", "2026-03-01T00:00:00Z"), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! What vendors put into the text of a message that says more than its header.
+
+use jiff::Timestamp;
+
+use super::{Message, is_host};
+use crate::{Severity, time};
+
+/// Cisco's `%FACILITY-SEVERITY-MNEMONIC` at the start of a text (Arista has it too), with the
+/// percent sign, and its severity. Huawei's `%%01MODULE/SEVERITY/BRIEF` likewise.
+pub(super) fn mnemonic(text: &str) -> Option<(&str, Severity)> {
+    let rest = text.strip_prefix('%')?;
+    let separator = if rest.starts_with('%') { b'/' } else { b'-' };
+    let body = rest.trim_start_matches('%');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    let end = body.bytes().take(128).position(|byte| !plain(byte) && byte != separator)?;
+    let word = &body[..end];
+    let mut parts = word.bytes().enumerate().filter(|&(_, byte)| byte == separator);
+    let severity = parts.find_map(|(at, _)| {
+        // One digit between two separators, with something before and behind.
+        match word.as_bytes().get(at + 1..)? {
+            [digit @ b'0'..=b'7', after, _, ..] if *after == separator && at > 0 => {
+                Severity::new(digit - b'0')
+            }
+            _ => None,
+        }
+    })?;
+    Some((&text[..text.len() - body.len() + end], severity))
+}
+
+/// Takes host, time and severity from a text of `key=value` pairs, as far as they are not known yet
+/// (`FortiOS` sends no other header; `SonicWall` is alike). `false` where it is no such text.
+pub(super) fn key_values<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
+    let mut pairs = Pairs(text).peekable();
+    if pairs.peek().is_none() {
+        return false;
+    }
+    let (mut date, mut clock, mut zone, mut epoch) = (None, None, None, None);
+    for (key, value) in pairs {
+        match key {
+            "date" => date = Some(value),
+            "time" => clock = Some(value),
+            "tz" => zone = Some(value),
+            "eventtime" => epoch = Some(value),
+            "devname" | "fw" | "device_name" if message.host.is_none() => {
+                message.host = Some(value).filter(|host| is_host(host));
+            }
+            "level" | "pri" if message.severity.is_none() => {
+                message.severity = Severity::from_text(value);
+            }
+            _ => {}
+        }
+    }
+    if message.time.is_none() {
+        message.time = match (date, clock) {
+            (Some(date), Some(clock)) => date_and_clock(date, clock, zone.unwrap_or("")),
+            (None, Some(time)) => time::parse_timestamp(time),
+            _ => None,
+        }
+        .or_else(|| epoch.and_then(epoch_time));
+    }
+    true
+}
+
+fn date_and_clock(date: &str, clock: &str, zone: &str) -> Option<Timestamp> {
+    let (date, clock) = (date.get(..10)?, clock.get(..8)?);
+    let mut text = String::with_capacity(32);
+    for part in [date, "T", clock, zone.get(..6).unwrap_or(zone)] {
+        text.push_str(part);
+    }
+    time::parse_timestamp(&text)
+}
+
+/// Forti writes seconds or nanoseconds, by version.
+fn epoch_time(digits: &str) -> Option<Timestamp> {
+    let milliseconds = if digits.len() == 19 { digits.get(..13)? } else { digits };
+    time::read_epoch(milliseconds.as_bytes())
+}
+
+/// The pairs of `key=value key="quoted value"`, up to the first thing that is none.
+struct Pairs<'a>(&'a str);
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.0.trim_start_matches([' ', ',']);
+        let equals = text
+            .bytes()
+            .take(64)
+            .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')))?;
+        if equals == 0 || text.as_bytes()[equals] != b'=' {
+            return None;
+        }
+        let (key, rest) = (&text[..equals], &text[equals + 1..]);
+        let (value, rest) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => rest.split_at(rest.find(' ').unwrap_or(rest.len())),
+        };
+        self.0 = rest;
+        Some((key, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mnemonics() {
+        for (text, expected) in [
+            ("%SYS-5-CONFIG_I: Configured", Some(("%SYS-5-CONFIG_I", 5))),
+            ("%SYSMGR-STANDBY-3-SHUTDOWN_START: x", Some(("%SYSMGR-STANDBY-3-SHUTDOWN_START", 3))),
+            ("%PKT_INFRA-LINK-3-UPDOWN : x", Some(("%PKT_INFRA-LINK-3-UPDOWN", 3))),
+            ("%ASA-6-302016: x", Some(("%ASA-6-302016", 6))),
+            ("%%01IFNET/4/IF_STATE(l)[4997]:Interface", Some(("%%01IFNET/4/IF_STATE", 4))),
+            ("%SYS-9-X: x", None),
+            ("%SYS-5-: x", None),
+            ("%-5-X: x", None),
+            ("100% full", None),
+            ("%", None),
+            ("%%", None),
+        ] {
+            let read = mnemonic(text).map(|(name, severity)| (name, severity.number()));
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+}
