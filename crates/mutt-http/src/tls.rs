@@ -1,0 +1,224 @@
+//! TLS whose files may be replaced while it is in use.
+//!
+//! Connections that are open keep what they began with; new ones get the new certificate. Files
+//! that cannot be used change nothing and are reported once. One provider (aws-lc-rs) everywhere.
+
+use std::fmt::{self, Display};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::HttpError;
+
+/// The protocols that an HTTPS server offers.
+pub const ALPN_HTTP1: &[&[u8]] = &[b"http/1.1"];
+
+/// Where the certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and those that lead to its root, as PEM.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
+    /// Certificates, as PEM, one of which must have signed a client's: clients without are refused.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A server's side of TLS.
+pub struct Tls {
+    files: TlsFiles,
+    alpn: Vec<Vec<u8>>,
+    current: ArcSwap<ServerConfig>,
+    /// A hash of the contents that were looked at last, good or bad.
+    seen: Mutex<[u8; 32]>,
+}
+
+impl Tls {
+    /// Reads the files. `alpn` is what is offered to clients that negotiate a protocol
+    /// ([`ALPN_HTTP1`]); empty for everything but HTTP.
+    ///
+    /// # Errors
+    /// `TlsFile`, `TlsContent`: which file, and what is wrong with it.
+    pub fn load(files: TlsFiles, alpn: &[&[u8]]) -> Result<Self, HttpError> {
+        let contents = Contents::read(&files)?;
+        let alpn: Vec<_> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let config = contents.config(&files, &alpn)?;
+        Ok(Self {
+            files,
+            alpn,
+            current: ArcSwap::from_pointee(config),
+            seen: Mutex::new(contents.hash()),
+        })
+    }
+
+    /// What new connections get.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current.load_full())
+    }
+
+    /// Reads the files again; returns whether their contents changed and are in use now.
+    ///
+    /// # Errors
+    /// As [`Tls::load`]; what was in use stays so. Contents that were refused once are not looked at
+    /// again before they change.
+    pub fn reload(&self) -> Result<bool, HttpError> {
+        let contents = Contents::read(&self.files)?;
+        let hash = contents.hash();
+        let mut seen = self.seen.lock();
+        if *seen == hash {
+            return Ok(false);
+        }
+        *seen = hash;
+        self.current
+            .store(Arc::new(contents.config(&self.files, &self.alpn)?));
+        Ok(true)
+    }
+
+    /// Looks at the files at every interval until `shutdown`, and takes what is new and good.
+    pub async fn watch(self: Arc<Self>, every: Duration, shutdown: CancellationToken) {
+        let mut unreadable = false;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+            // Certificates may lie on a network file system that hangs.
+            let this = self.clone();
+            let Ok(result) = tokio::task::spawn_blocking(move || this.reload()).await else {
+                continue;
+            };
+            let certificate = self.files.certificate.display();
+            match &result {
+                Ok(true) => tracing::info!(%certificate, "the TLS certificate was replaced"),
+                Ok(false) => {}
+                Err(error @ HttpError::TlsFile { .. }) if unreadable => {
+                    tracing::debug!(%error, "still");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the TLS certificate in use stays as it is");
+                }
+            }
+            unreadable = matches!(result, Err(HttpError::TlsFile { .. }));
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Contents {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+}
+
+impl Contents {
+    fn read(files: &TlsFiles) -> Result<Self, HttpError> {
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            client_ca: files.client_ca.as_deref().map(read).transpose()?,
+        })
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in [
+            Some(&self.certificate),
+            Some(&self.key),
+            self.client_ca.as_ref(),
+        ] {
+            let part = part.map_or(&[][..], Vec::as_slice);
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
+
+    fn config(&self, files: &TlsFiles, alpn: &[Vec<u8>]) -> Result<ServerConfig, HttpError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let chain = certificates(&files.certificate, &self.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| unusable(&files.key, format!("no private key in it: {error}")))?;
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(&files.certificate, error))?;
+        let builder = match (&files.client_ca, &self.client_ca) {
+            (Some(path), Some(pem)) => {
+                builder.with_client_cert_verifier(verifier(path, pem, provider)?)
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => {
+                    unusable(&files.key, "it does not belong to the certificate")
+                }
+                error => unusable(&files.certificate, error),
+            })?;
+        config.alpn_protocols = alpn.to_vec();
+        // Senders that connect anew for every batch need no full handshake.
+        config.ticketer =
+            aws_lc_rs::Ticketer::new().map_err(|error| unusable(&files.key, error))?;
+        Ok(config)
+    }
+}
+
+fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, HttpError> {
+    let path = path.as_ref();
+    fs::read(path).map_err(|error| HttpError::TlsFile {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+fn unusable(path: &Path, problem: impl Display) -> HttpError {
+    HttpError::TlsContent {
+        path: path.to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(path, format!("no PEM certificate: {error}")))?;
+    if certificates.is_empty() {
+        return Err(unusable(path, "there is no PEM certificate in it"));
+    }
+    Ok(certificates)
+}
+
+fn verifier(
+    path: &Path,
+    pem: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, HttpError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, pem)? {
+        roots
+            .add(certificate)
+            .map_err(|error| unusable(path, error))?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| unusable(path, error))
+}
