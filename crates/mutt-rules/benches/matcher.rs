@@ -147,12 +147,12 @@ fn rules(count: usize) -> Vec<Rule> {
     (0..count)
         .map(|n| {
             let (match_type, text) = if n % 5 == 4 {
-                let (a, b, c) = (dice.word(), dice.word(), dice.word());
+                let (a, b, c, d) = (dice.word(), dice.word(), dice.word(), dice.word());
                 let pattern = match dice.below(4) {
-                    0 => format!(r"{a}\s+{b}.*{c}"),
-                    1 => format!(r"{a} \S+ {b}"),
-                    2 => format!(r"%{a}-\d-{b}: .*{c}"),
-                    _ => format!(r"({a}|{b})\s\d+.*\b{c}\b"),
+                    0 => format!(r"{a} {b}\s+.*{c} {d}"),
+                    1 => format!(r"%{a}-\d-{b}: .*{c}"),
+                    2 => format!(r"{a} {b} \S+ {c} {d}"),
+                    _ => format!(r"({a}|{b}) {c}\s\d+.*\b{d}\b"),
                 };
                 (MatchType::Regex, pattern)
             } else {

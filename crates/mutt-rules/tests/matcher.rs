@@ -150,7 +150,7 @@ const TRAPS: &[&str] = &[
 ];
 
 fn text(pieces: std::ops::Range<usize>) -> impl Strategy<Value = String> {
-    vec((select(PIECES), 0..4_u8), pieces).prop_map(|parts| {
+    vec((select(PIECES), 0..6_u8), pieces).prop_map(|parts| {
         parts
             .into_iter()
             .map(|(piece, case)| match case {
@@ -165,7 +165,7 @@ fn text(pieces: std::ops::Range<usize>) -> impl Strategy<Value = String> {
 
 /// Lines of ASCII only must be common: they go another way.
 fn line() -> impl Strategy<Value = String> {
-    (text(0..12), any::<bool>()).prop_map(|(line, ascii)| {
+    (text(0..20), any::<bool>()).prop_map(|(line, ascii)| {
         if ascii {
             line.chars().filter(char::is_ascii).collect()
         } else {
@@ -180,6 +180,11 @@ fn pattern() -> impl Strategy<Value = String> {
         select(ATOMS).prop_map(str::to_owned),
     ];
     prop_oneof![
+        2 => text(1..2).prop_map(|text| regex::escape(&text)),
+        2 => select(ATOMS).prop_map(str::to_owned),
+        1 => (select(PIECES), select(PIECES)).prop_map(|(one, other)| {
+            format!("{}.*{}", regex::escape(one), regex::escape(other))
+        }),
         4 => vec(atom.clone(), 1..5).prop_map(|atoms| atoms.concat()),
         1 => (vec(atom.clone(), 1..3), vec(atom, 1..3)).prop_map(|(one, other)| {
             format!("(?:{}|{}){}", one.concat(), other.concat(), "+")
@@ -190,8 +195,8 @@ fn pattern() -> impl Strategy<Value = String> {
 fn draft(patterns: &'static [String]) -> impl Strategy<Value = RuleDraft> {
     (
         prop_oneof![
-            6 => Just(MatchType::Contains),
-            3 => Just(MatchType::Regex),
+            5 => Just(MatchType::Contains),
+            4 => Just(MatchType::Regex),
             1 => Just(MatchType::OidPrefix),
         ],
         text(1..3),
