@@ -54,7 +54,11 @@ pub struct Problems(pub Vec<Problem>);
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
-        write!(f, "the configuration has {count} problem{}:", if count == 1 { "" } else { "s" })?;
+        write!(
+            f,
+            "the configuration has {count} problem{}:",
+            if count == 1 { "" } else { "s" }
+        )?;
         for problem in &self.0 {
             write!(f, "\n  {problem}")?;
         }
@@ -88,10 +92,18 @@ impl Sources {
         let path = match path {
             Some(path) => path.to_owned(),
             None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
-            None => return Ok(Self { environment, file: None }),
+            None => {
+                return Ok(Self {
+                    environment,
+                    file: None,
+                });
+            }
         };
         match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Self { environment, file: Some((path, text)) }),
+            Ok(text) => Ok(Self {
+                environment,
+                file: Some((path, text)),
+            }),
             Err(error) => Err(Problems(vec![Problem {
                 key: "--config".into(),
                 origin: Origin::File(path),
@@ -132,7 +144,12 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut warnings = Vec::new();
     let mut origins: BTreeMap<&'static str, (String, Origin)> = VARIABLES
         .iter()
-        .map(|variable| (variable.name, (variable.default.to_owned(), Origin::Default)))
+        .map(|variable| {
+            (
+                variable.name,
+                (variable.default.to_owned(), Origin::Default),
+            )
+        })
         .collect();
 
     let mut given: Vec<(String, String, Origin)> = Vec::new();
@@ -145,7 +162,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     for (name, value, origin) in given {
         let Some((variable, deprecated)) = find(&name) else {
             if let Some(message) = unknown(&name, &origin) {
-                problems.push(Problem { key: name, origin, message });
+                problems.push(Problem {
+                    key: name,
+                    origin,
+                    message,
+                });
             }
             continue;
         };
@@ -161,7 +182,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         }
         let value = value.trim().to_owned();
         if let Err(message) = check(variable, &value) {
-            problems.push(Problem { key: name, origin, message });
+            problems.push(Problem {
+                key: name,
+                origin,
+                message,
+            });
             continue;
         }
         origins.insert(variable.name, (value, origin));
@@ -173,7 +198,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let settings = Settings::from_texts(|name| origins[name].0.clone());
     contradictions(&settings, &origins, &mut problems);
     if problems.is_empty() {
-        Ok(Loaded { settings, origins, warnings })
+        Ok(Loaded {
+            settings,
+            origins,
+            warnings,
+        })
     } else {
         Err(Problems(problems))
     }
@@ -195,9 +224,20 @@ fn check(variable: &Variable, value: &str) -> Result<(), String> {
             Some((min, max)) => format!(" from {min} to {max}"),
             None => String::new(),
         };
-        let unit = if variable.unit.is_empty() { String::new() } else { format!(" ({})", variable.unit) };
-        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        format!("'{value}' is not allowed{why}; allowed is {}{bounds}{unit}", variable.allowed)
+        let unit = if variable.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", variable.unit)
+        };
+        let why = if why.is_empty() {
+            String::new()
+        } else {
+            format!(": {why}")
+        };
+        format!(
+            "'{value}' is not allowed{why}; allowed is {}{bounds}{unit}",
+            variable.allowed
+        )
     };
     (variable.check)(value).map_err(|why| refused(&why))?;
     if let Some((min, max)) = variable.bounds {
@@ -234,14 +274,17 @@ fn read_file(
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Float(number) => number.to_string(),
             toml::Value::Boolean(flag) => flag.to_string(),
-            toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
-                items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
-            }
+            toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => items
+                .iter()
+                .filter_map(toml::Value::as_str)
+                .collect::<Vec<_>>()
+                .join(","),
             _ => {
                 problems.push(Problem {
                     key,
                     origin: origin.clone(),
-                    message: "a text, a number, true, false or a list of texts is allowed here".into(),
+                    message: "a text, a number, true, false or a list of texts is allowed here"
+                        .into(),
                 });
                 continue;
             }
@@ -252,21 +295,31 @@ fn read_file(
 
 /// The prefixes under which an unknown variable of the environment is a mistake of ours and not
 /// somebody else's.
-const PREFIXES: [&str; 6] = ["MUTT_", "MOOG_", "ALERTER_", "REMEDIATION_", "UNHANDLED_", "SYSLOG_"];
+const PREFIXES: [&str; 6] = [
+    "MUTT_",
+    "MOOG_",
+    "ALERTER_",
+    "REMEDIATION_",
+    "UNHANDLED_",
+    "SYSLOG_",
+];
 
 fn unknown(name: &str, origin: &Origin) -> Option<String> {
     if crate::secrets::is_secret_name(name) {
         return match origin {
             Origin::Environment => None,
-            _ => Some("a secret does not belong into this file; name a file in the variable \
+            _ => Some(
+                "a secret does not belong into this file; name a file in the variable \
                        with _FILE behind its name"
-                .into()),
+                    .into(),
+            ),
         };
     }
     if *origin == Origin::Environment {
         let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         // Kubernetes sets these for every service in a namespace.
-        let kubernetes = name.contains("_SERVICE_") || name.contains("_PORT_") || name.ends_with("_PORT");
+        let kubernetes =
+            name.contains("_SERVICE_") || name.contains("_PORT_") || name.ends_with("_PORT");
         if !ours || kubernetes || name.starts_with("MUTT_TEST_") {
             return None;
         }
@@ -307,7 +360,9 @@ fn check_log_level(
         problems.push(Problem {
             key: "LOG_LEVEL".into(),
             origin: origin.clone(),
-            message: format!("'{value}' is not allowed; allowed is error, warn, info, debug or trace"),
+            message: format!(
+                "'{value}' is not allowed; allowed is error, warn, info, debug or trace"
+            ),
         });
     }
 }
@@ -318,11 +373,22 @@ fn contradictions(
     problems: &mut Vec<Problem>,
 ) {
     let mut problem = |key: &'static str, message: String| {
-        problems.push(Problem { key: key.into(), origin: origins[key].1.clone(), message });
+        problems.push(Problem {
+            key: key.into(),
+            origin: origins[key].1.clone(),
+            message,
+        });
     };
     if settings.tls_cert_file.is_some() != settings.tls_key_file.is_some() {
-        let key = if settings.tls_cert_file.is_some() { "TLS_CERT_FILE" } else { "TLS_KEY_FILE" };
-        problem(key, "TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none".into());
+        let key = if settings.tls_cert_file.is_some() {
+            "TLS_CERT_FILE"
+        } else {
+            "TLS_KEY_FILE"
+        };
+        problem(
+            key,
+            "TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none".into(),
+        );
     }
     for (key, url) in [
         ("MOOG_WEBHOOK_URL", &settings.moog_webhook_url),
@@ -331,7 +397,10 @@ fn contradictions(
         if let Some(url) = url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
-            problem(key, format!("'{url}' is no address of the sink; it begins with http:// or https://"));
+            problem(
+                key,
+                format!("'{url}' is no address of the sink; it begins with http:// or https://"),
+            );
         }
     }
     if settings.moog_retry_base_delay > settings.moog_retry_max_delay {
@@ -346,10 +415,22 @@ fn contradictions(
     let ports = [
         ("SERVER_PORT_INGESTOR", settings.server_port_ingestor),
         ("SERVER_PORT_ALERTER", settings.server_port_alerter),
-        ("SERVER_PORT_ALERTER_METRICS", settings.server_port_alerter_metrics),
-        ("SERVER_PORT_MOOG_FORWARDER", settings.server_port_moog_forwarder),
-        ("SERVER_PORT_MOOG_METRICS", settings.server_port_moog_metrics),
-        ("METRICS_PORT_REMEDIATION", settings.metrics_port_remediation),
+        (
+            "SERVER_PORT_ALERTER_METRICS",
+            settings.server_port_alerter_metrics,
+        ),
+        (
+            "SERVER_PORT_MOOG_FORWARDER",
+            settings.server_port_moog_forwarder,
+        ),
+        (
+            "SERVER_PORT_MOOG_METRICS",
+            settings.server_port_moog_metrics,
+        ),
+        (
+            "METRICS_PORT_REMEDIATION",
+            settings.metrics_port_remediation,
+        ),
         ("HEALTH_PORT_REMEDIATION", settings.health_port_remediation),
         ("SERVER_PORT_WEBUI", settings.server_port_webui),
     ];
@@ -357,7 +438,10 @@ fn contradictions(
         if port != 0
             && let Some((other, _)) = ports[..index].iter().find(|&&(_, earlier)| earlier == port)
         {
-            problem(name, format!("port {port} is also {other}; every listener needs its own"));
+            problem(
+                name,
+                format!("port {port} is also {other}; every listener needs its own"),
+            );
         }
     }
 }
@@ -381,7 +465,12 @@ mod tests {
         let loaded = from(&[], None).expect("defaults fit");
         assert_eq!(loaded.settings.server_port_ingestor, 8080);
         for variable in VARIABLES {
-            assert_eq!(check(variable, variable.default), Ok(()), "{}", variable.name);
+            assert_eq!(
+                check(variable, variable.default),
+                Ok(()),
+                "{}",
+                variable.name
+            );
         }
     }
 
@@ -406,7 +495,10 @@ mod tests {
         assert_eq!(loaded.settings.moog_max_retries, 2);
         assert_eq!(loaded.settings.required_fields, "a,b");
         assert_eq!(loaded.origins["MOOG_RATE_LIMIT"].1, Origin::Environment);
-        assert_eq!(loaded.origins["MOOG_MAX_RETRIES"].1, Origin::File("mutt.toml".into()));
+        assert_eq!(
+            loaded.origins["MOOG_MAX_RETRIES"].1,
+            Origin::File("mutt.toml".into())
+        );
         assert_eq!(loaded.dynamic().integer("moog_rate_limit"), 7);
         assert_eq!(loaded.dynamic().integer("moog_max_retries"), 2);
     }
@@ -431,9 +523,16 @@ mod tests {
              1000000 (requests)"
         ));
         assert!(text.contains("did you mean MOOG_RATE_LIMIT?"), "{text}");
-        assert!(text.contains("MUTT_BACKEND (environment): 'oracle' is not allowed; allowed is embedded"));
+        assert!(
+            text.contains(
+                "MUTT_BACKEND (environment): 'oracle' is not allowed; allowed is embedded"
+            )
+        );
         assert!(text.contains("NONSENSE (mutt.toml)"), "{text}");
-        assert!(text.contains("MOOG_API_KEY (mutt.toml): a secret does not belong"), "{text}");
+        assert!(
+            text.contains("MOOG_API_KEY (mutt.toml): a secret does not belong"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -450,18 +549,28 @@ mod tests {
         .to_string();
         assert!(text.contains("set both or none"), "{text}");
         assert!(text.contains("begins with http://"), "{text}");
-        assert!(text.contains("port 8080 is also SERVER_PORT_INGESTOR"), "{text}");
+        assert!(
+            text.contains("port 8080 is also SERVER_PORT_INGESTOR"),
+            "{text}"
+        );
     }
 
     #[test]
     fn names_of_older_versions_are_understood_with_a_warning() {
         let loaded = from(
-            &[("UNHANDLED_THRESHOLD", "5"), ("REMEDIATION_INTERVAL", "9"), ("REMEDIATION_SCAN_INTERVAL", "8")],
+            &[
+                ("UNHANDLED_THRESHOLD", "5"),
+                ("REMEDIATION_INTERVAL", "9"),
+                ("REMEDIATION_SCAN_INTERVAL", "8"),
+            ],
             None,
         )
         .expect("fits");
         assert_eq!(loaded.settings.unhandled_event_threshold, 5);
-        assert_eq!(loaded.settings.remediation_scan_interval, 8, "the present name wins");
+        assert_eq!(
+            loaded.settings.remediation_scan_interval, 8,
+            "the present name wins"
+        );
         assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
     }
 }

@@ -26,23 +26,40 @@ pub fn markdown() -> String {
                 "\n## {group}\n\n| variable | default | allowed | |\n|---|---|---|---|\n"
             );
         }
-        let default =
-            if variable.default.is_empty() { String::from("not set") } else { format!("`{}`", variable.default) };
-        let bounds =
-            variable.bounds.map(|(min, max)| format!(", {min} to {max}")).unwrap_or_default();
-        let unit = if variable.unit.is_empty() { String::new() } else { format!(" {}", variable.unit) };
+        let default = if variable.default.is_empty() {
+            String::from("not set")
+        } else {
+            format!("`{}`", variable.default)
+        };
+        let bounds = variable
+            .bounds
+            .map(|(min, max)| format!(", {min} to {max}"))
+            .unwrap_or_default();
+        let unit = if variable.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", variable.unit)
+        };
         let aliases = match variable.aliases {
             [] => String::new(),
             names => format!(
                 " Deprecated: {}.",
-                names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                names
+                    .iter()
+                    .map(|name| format!("`{name}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         };
         let _ = writeln!(
             page,
             "| `{}` | {default}{} | {}{bounds} | {}{aliases} |",
             variable.name,
-            if variable.default.is_empty() { "" } else { &unit },
+            if variable.default.is_empty() {
+                ""
+            } else {
+                &unit
+            },
             variable.allowed,
             variable.description,
         );
@@ -54,8 +71,15 @@ pub fn markdown() -> String {
          | key | default | allowed | |\n|---|---|---|---|\n",
     );
     for key in KEYS {
-        let alias = key.alias.map(|alias| format!(" (`{alias}`)")).unwrap_or_default();
-        let unit = if key.unit.is_empty() { String::new() } else { format!(" {}", key.unit) };
+        let alias = key
+            .alias
+            .map(|alias| format!(" (`{alias}`)"))
+            .unwrap_or_default();
+        let unit = if key.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", key.unit)
+        };
         let _ = writeln!(
             page,
             "| `{}`{alias} | `{}`{unit} | {} | {} |",

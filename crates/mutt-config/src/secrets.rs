@@ -110,8 +110,10 @@ impl Secrets {
                 && let Some(file) = secret.made_in()
             {
                 let path = dir.join(file);
-                let (value, made) =
-                    read_or_make(&path).map_err(|error| SecretsError::Made { path: path.clone(), error })?;
+                let (value, made) = read_or_make(&path).map_err(|error| SecretsError::Made {
+                    path: path.clone(),
+                    error,
+                })?;
                 values.push(value);
                 if made {
                     secrets.made.push(path);
@@ -161,7 +163,11 @@ fn read_or_make(path: &Path) -> std::io::Result<(SecretString, bool)> {
     // Written beside and renamed, so that a crash never leaves half a key.
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)?;
     writeln!(file, "{key}")?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -175,10 +181,12 @@ fn random_key() -> std::io::Result<String> {
 
     let mut bytes = [0_u8; 32];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
+    Ok(bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        }))
 }
 
 #[cfg(test)]
@@ -188,7 +196,11 @@ mod tests {
     use super::*;
 
     fn exposed(secrets: &Secrets, secret: Secret) -> Vec<&str> {
-        secrets.get(secret).iter().map(ExposeSecret::expose_secret).collect()
+        secrets
+            .get(secret)
+            .iter()
+            .map(ExposeSecret::expose_secret)
+            .collect()
     }
 
     #[test]
@@ -200,7 +212,10 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let second = Secrets::read(&BTreeMap::new(), Some(dir.path())).unwrap();
         assert!(second.made.is_empty());
-        assert_eq!(exposed(&first, Secret::IngestApiKey), exposed(&second, Secret::IngestApiKey));
+        assert_eq!(
+            exposed(&first, Secret::IngestApiKey),
+            exposed(&second, Secret::IngestApiKey)
+        );
         assert_eq!(exposed(&first, Secret::IngestApiKey)[0].len(), 64);
         assert!(second.get(Secret::MoogApiKey).is_empty());
     }
@@ -224,10 +239,18 @@ mod tests {
     fn an_empty_or_unreadable_secret_is_an_error_without_the_secret() {
         let environment = BTreeMap::from([("INGEST_API_KEY".to_owned(), " ".to_owned())]);
         let error = Secrets::read(&environment, None).unwrap_err();
-        assert_eq!(error.to_string(), "INGEST_API_KEY is empty; unset it or give it a value");
-        let environment =
-            BTreeMap::from([("INGEST_API_KEY_FILE".to_owned(), "/nonexistent/key".to_owned())]);
+        assert_eq!(
+            error.to_string(),
+            "INGEST_API_KEY is empty; unset it or give it a value"
+        );
+        let environment = BTreeMap::from([(
+            "INGEST_API_KEY_FILE".to_owned(),
+            "/nonexistent/key".to_owned(),
+        )]);
         let error = Secrets::read(&environment, None).unwrap_err().to_string();
-        assert!(error.contains("INGEST_API_KEY_FILE names /nonexistent/key"), "{error}");
+        assert!(
+            error.contains("INGEST_API_KEY_FILE names /nonexistent/key"),
+            "{error}"
+        );
     }
 }

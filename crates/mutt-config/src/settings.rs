@@ -251,7 +251,8 @@ pub enum AuditScope {
 }
 
 impl Choice for AuditScope {
-    const WORDS: &'static [(&'static str, Self)] = &[("matched", Self::Matched), ("all", Self::All)];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("matched", Self::Matched), ("all", Self::All)];
     const ALLOWED: &'static str = "matched or all";
 }
 
@@ -267,7 +268,10 @@ pub enum MoogPayload {
 }
 
 impl Choice for MoogPayload {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("rest_lam", Self::RestLam), ("events_api", Self::EventsApi), ("legacy", Self::Legacy)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("rest_lam", Self::RestLam),
+        ("events_api", Self::EventsApi),
+        ("legacy", Self::Legacy),
+    ];
     const ALLOWED: &'static str = "rest_lam, events_api or legacy";
 }

@@ -27,7 +27,11 @@ impl Value for PathBuf {
     const ALLOWED: &'static str = "a path";
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Err("it is empty".into()) } else { Ok(text.into()) }
+        if text.is_empty() {
+            Err("it is empty".into())
+        } else {
+            Ok(text.into())
+        }
     }
 }
 
@@ -63,7 +67,10 @@ impl Value for f64 {
     const ALLOWED: &'static str = "a number";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(String::new)
+        text.parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+            .ok_or_else(String::new)
     }
 }
 
@@ -71,7 +78,9 @@ impl Value for IpAddr {
     const ALLOWED: &'static str = "an IP address of this machine, 0.0.0.0 or [::] for all";
 
     fn parse(text: &str) -> Result<Self, String> {
-        text.trim_matches(['[', ']']).parse().map_err(|_| String::new())
+        text.trim_matches(['[', ']'])
+            .parse()
+            .map_err(|_| String::new())
     }
 }
 
@@ -80,7 +89,11 @@ impl<T: Value> Value for Option<T> {
     const ALLOWED: &'static str = T::ALLOWED;
 
     fn parse(text: &str) -> Result<Self, String> {
-        if text.is_empty() { Ok(None) } else { T::parse(text).map(Some) }
+        if text.is_empty() {
+            Ok(None)
+        } else {
+            T::parse(text).map(Some)
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 //! transaction.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mutt_rules::{Rule, RuleChange, RuleDraft};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::Result;
 
@@ -51,6 +53,69 @@ pub struct ConfigAuditRow {
     pub correlation_id: Option<String>,
     /// SHA-256 over this row and the previous row's hash, hex.
     pub row_hash: String,
+}
+
+impl ConfigAuditRow {
+    /// What [`Self::row_hash`] must be after a row with the hash `previous` (empty for the first
+    /// row): SHA-256 over `previous` and every field, in hex. The same on every engine: values are
+    /// compared as JSON, whatever order a database keeps their keys in.
+    pub fn chained_hash(&self, previous: &str) -> String {
+        let fields = serde_json::json!([
+            previous,
+            self.id,
+            self.changed_at.as_microsecond(),
+            self.changed_by,
+            self.operation,
+            self.table_name,
+            self.record_id,
+            self.record_key,
+            self.old_values,
+            self.new_values,
+            self.reason,
+            self.correlation_id,
+        ]);
+        let mut text = String::new();
+        write_sorted(&fields, &mut text);
+        let digest = Sha256::digest(text.as_bytes());
+        digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a string never fails.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+}
+
+/// JSON with the keys of every object in order and no white space: one text for one value.
+fn write_sorted(value: &serde_json::Value, text: &mut String) {
+    use serde_json::Value;
+    match value {
+        Value::Object(fields) => {
+            let mut keys: Vec<_> = fields.iter().collect();
+            keys.sort_unstable_by_key(|&(key, _)| key);
+            text.push('{');
+            for (index, (key, value)) in keys.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                let _ = write!(text, "{}:", Value::from(key.as_str()));
+                write_sorted(value, text);
+            }
+            text.push('}');
+        }
+        Value::Array(values) => {
+            text.push('[');
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_sorted(value, text);
+            }
+            text.push(']');
+        }
+        scalar => {
+            let _ = write!(text, "{scalar}");
+        }
+    }
 }
 
 /// Which rows of `config_audit_log` are asked for; unset fields do not restrict. Newest first.
@@ -165,4 +230,59 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn announce_reload(&self) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> ConfigAuditRow {
+        ConfigAuditRow {
+            id: 1,
+            changed_at: Timestamp::UNIX_EPOCH,
+            changed_by: "admin".to_owned(),
+            operation: "UPDATE".to_owned(),
+            table_name: "alert_rules".to_owned(),
+            record_id: Some(5),
+            record_key: None,
+            old_values: Some(serde_json::json!({"priority": 1, "match_string": "a\"b"})),
+            new_values: None,
+            reason: None,
+            correlation_id: Some("c".to_owned()),
+            row_hash: String::new(),
+        }
+    }
+
+    /// Changing how the hash is made would make every stored chain look tampered with.
+    #[test]
+    fn the_hash_is_a_stored_format() {
+        let text = r#"["",1,0,"admin","UPDATE","alert_rules",5,null,{"match_string":"a\"b","priority":1},null,null,"c"]"#;
+        let digest = Sha256::digest(text.as_bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(row().chained_hash(""), hex);
+    }
+
+    #[test]
+    fn every_field_and_the_row_before_count() {
+        let changes: [fn(&mut ConfigAuditRow); 11] = [
+            |row| row.id = 2,
+            |row| row.changed_at = Timestamp::MAX,
+            |row| row.changed_by = "somebody".to_owned(),
+            |row| row.operation = "DELETE".to_owned(),
+            |row| row.table_name = "device_teams".to_owned(),
+            |row| row.record_id = None,
+            |row| row.record_key = Some(String::new()),
+            |row| row.old_values = Some(serde_json::json!({"priority": 2, "match_string": "a"})),
+            |row| row.new_values = Some(serde_json::Value::Bool(false)),
+            |row| row.reason = Some("c".to_owned()),
+            |row| row.correlation_id = None,
+        ];
+        let mut hashes = std::collections::HashSet::from([row().chained_hash("")]);
+        assert!(hashes.insert(row().chained_hash("0")));
+        for change in changes {
+            let mut changed = row();
+            change(&mut changed);
+            assert!(hashes.insert(changed.chained_hash("")), "{changed:?}");
+        }
+    }
 }

@@ -5,7 +5,15 @@
 //! becomes of an event, and no environment variables: whoever wires it passes options.
 
 pub mod admission;
+mod datagrams;
 pub mod metrics;
+mod pump;
+mod sockets;
+mod syslog_lines;
+pub mod syslog_stream;
+pub mod syslog_udp;
 
 pub use admission::Admission;
 pub use metrics::{IngestMetrics, Listener, ListenerMetrics, RejectReason};
+pub use pump::Overflow;
+pub use sockets::ListenError;

@@ -1,2 +1,34 @@
-//! Under construction.
-fn main() {}
+//! The `mutt` program: the command line and the wiring of roles. No logic lives here.
+
+mod api;
+mod cli;
+mod context;
+mod exit;
+mod output;
+mod serve;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // One TLS provider for the whole process; nothing else is linked in.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("mutt")
+        .build()
+        .expect("the operating system gives threads");
+    let code = match runtime.block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    };
+    // A read of standard input that never ends must not keep the program.
+    runtime.shutdown_background();
+    code
+}

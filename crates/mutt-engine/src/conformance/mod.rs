@@ -15,6 +15,8 @@ pub mod decide;
 pub mod events;
 pub mod flow;
 pub mod live;
+pub mod remediation;
+pub mod rules;
 pub mod sample;
 pub mod unhandled;
 pub mod workers;
@@ -128,19 +130,21 @@ macro_rules! conformance_tests {
                 dead_letters_are_listed_oldest_first,
                 filters_choose_dead_letters,
                 dead_letters_survive_a_crash,
+                a_person_replays_chosen_entries,
+                rejected_records_replay_to_the_ingest_queue,
+                discarding_needs_a_reason,
+                discarding_removes_chosen_entries,
+            }
+            remediation {
                 remediation_waits_for_the_backoff,
                 remediation_replays_what_is_due_unchanged,
                 remediation_replays_a_batch_at_a_time,
                 what_was_replayed_too_often_is_poison,
                 what_waiting_cannot_mend_is_poison_at_once,
                 remediation_of_events_fills_the_ingest_queue,
-                a_person_replays_chosen_entries,
-                rejected_records_replay_to_the_ingest_queue,
                 poison_replays_to_where_it_came_from,
-                discarding_needs_a_reason,
-                discarding_removes_chosen_entries,
             }
-            catalog {
+            rules {
                 rules_are_listed_by_priority_then_id,
                 a_change_gives_a_new_version,
                 a_stale_version_is_refused,
@@ -151,6 +155,8 @@ macro_rules! conformance_tests {
                 an_invalid_change_changes_nothing,
                 every_change_of_a_rule_is_audited,
                 rule_hits_are_counted,
+            }
+            catalog {
                 development_hosts_are_known_in_any_case,
                 device_teams_are_known_in_any_case,
                 hosts_and_teams_are_audited,

@@ -62,3 +62,6 @@ impl Rejected {
         Self { field: Some(field.to_owned()), message: message.into(), kind: RejectKind::Field }
     }
 }
+
+#[cfg(test)]
+mod tests;

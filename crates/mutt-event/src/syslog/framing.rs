@@ -236,7 +236,7 @@ impl Framer {
             }
             let Some(next) = text.get(at + 1) else { return LineEnd::Unseen { scanned: at } };
             if next.is_ascii_digit() {
-                if let Some(start) = count_before(&text[..at]) {
+                if let Some(start) = count_before(&text[..at], self.max_count()) {
                     return LineEnd::NextCount(start);
                 }
             }
@@ -251,12 +251,19 @@ enum LineEnd {
     Unseen { scanned: usize },
 }
 
-/// Where the count begins that ends `text`, if one does: up to six digits and a blank.
-fn count_before(text: &[u8]) -> Option<usize> {
-    let digits = text.strip_suffix(b" ")?;
-    let count = digits.iter().rev().take_while(|byte| byte.is_ascii_digit()).take(7).count();
-    let start = digits.len() - count;
-    ((1..=6).contains(&count) && digits[start] != b'0').then_some(start)
+/// Where the count begins that ends `text`, if a believable one does: digits and a blank.
+fn count_before(text: &[u8], max_count: usize) -> Option<usize> {
+    let text = text.strip_suffix(b" ")?;
+    let digits = text.iter().rev().take(7).take_while(|byte| byte.is_ascii_digit()).count();
+    let start = text.len() - digits;
+    let believable = (1..=6).contains(&digits)
+        && text[start] != b'0'
+        && number(&text[start..]) <= max_count;
+    believable.then_some(start)
+}
+
+fn number(digits: &[u8]) -> usize {
+    digits.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
 }
 
 /// Tells what a frame begins with, from as few bytes as settle it.
@@ -281,7 +288,7 @@ fn head(buffer: &[u8], counts_alone: bool, max_count: usize) -> Head {
         Some(_) => return Head::Line { odd: false },
         None => return Head::Unknown,
     }
-    let length = buffer[..digits].iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
+    let length = number(&buffer[..digits]);
     if length > max_count {
         return Head::Line { odd: true };
     }

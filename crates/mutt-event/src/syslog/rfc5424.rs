@@ -161,10 +161,15 @@ impl<'a> Data<'a> {
         }
         self.params.iter().enumerate().any(|(index, param)| {
             let before = &self.params[..index];
+            let bare = |param: &Param<'_>| param.name.is_none();
             let again = index > 0
                 && before[index - 1].id != param.id
                 && before.iter().any(|other| other.id == param.id);
-            again || before.iter().any(|other| (other.id, other.name) == (param.id, param.name))
+            again
+                || before.iter().any(|other| {
+                    let same = other.name == param.name || bare(other) || bare(param);
+                    other.id == param.id && same
+                })
         })
     }
 

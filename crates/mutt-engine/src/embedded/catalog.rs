@@ -1,0 +1,275 @@
+//! Rules, development hosts and device teams: what the team says, as it is stored.
+//!
+//! A change, its audit row and (after the commit) its announcement belong together: everything goes
+//! through [`Embedded::announcing`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mutt_rules::{Rule, RuleChange, RuleDraft};
+use rusqlite::Connection;
+
+use super::config_audit::{self, Operation, Record, record_change};
+use super::{Embedded, counters, hosts, rules, set_fact};
+use crate::catalog::{Catalog, Change, ConfigAuditFilter, ConfigAuditRow};
+use crate::error::{EngineError, Result};
+use crate::live::Changed;
+
+const RULES: &str = "alert_rules";
+
+impl Embedded {
+    /// Does `op`, which returns a result and the number of its audit row, and announces it once it
+    /// is durable, even where the caller went away.
+    pub(super) async fn announcing<T, F>(&self, what: Changed, op: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<(T, i64)> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let then = move |done: Result<(T, i64)>| {
+            let (result, row) = done?;
+            // So that it is not taken for another process's change.
+            shared.announced.0.fetch_max(row, Ordering::Relaxed);
+            shared.announce(what);
+            Ok(result)
+        };
+        self.writer.run_then(op, then).await
+    }
+}
+
+/// Checks rules on a thread for blocking work: compiling many patterns takes a while.
+async fn checked(drafts: Vec<RuleDraft>) -> Result<Vec<RuleDraft>> {
+    let check = move || {
+        let several = drafts.len() > 1;
+        let mut wrong = Vec::new();
+        for (index, draft) in drafts.iter().enumerate() {
+            if let Err(invalid) = draft.check() {
+                wrong.push(if several {
+                    format!("rule {index}: {invalid}")
+                } else {
+                    invalid.to_string()
+                });
+            }
+        }
+        if wrong.is_empty() {
+            Ok(drafts)
+        } else {
+            Err(EngineError::Invalid(wrong.join("; ")))
+        }
+    };
+    tokio::task::spawn_blocking(check)
+        .await
+        .map_err(|_| EngineError::Unavailable("a mistake in MUTT: a check panicked".to_owned()))?
+}
+
+fn json(rule: &Rule) -> Option<serde_json::Value> {
+    Some(serde_json::to_value(rule).expect("a rule is always representable as JSON"))
+}
+
+/// The rule as it may be changed: not deleted, and of the version that the caller knows.
+fn current(tx: &Connection, id: i64, if_version: Option<i64>) -> Result<Rule> {
+    let rule = rules::get(tx, id)?.filter(|rule| rule.deleted_at.is_none());
+    let rule = rule.ok_or_else(|| EngineError::NotFound(format!("rule {id}")))?;
+    if if_version.is_some_and(|version| version != rule.version) {
+        return Err(EngineError::Conflict(format!(
+            "rule {id} was changed in the meantime: it is at version {} now",
+            rule.version
+        )));
+    }
+    Ok(rule)
+}
+
+fn add(tx: &Connection, drafts: Vec<RuleDraft>, by: &Change) -> Result<(Vec<Rule>, i64)> {
+    let now = config_audit::now();
+    let (mut added, mut row) = (Vec::with_capacity(drafts.len()), 0);
+    for draft in drafts {
+        let rule = rules::insert(tx, draft, now)?;
+        let record = Record {
+            operation: Operation::Create,
+            table: RULES,
+            id: Some(rule.id),
+            key: None,
+            old: None,
+            new: json(&rule),
+        };
+        row = record_change(tx, by, record)?;
+        added.push(rule);
+    }
+    Ok((added, row))
+}
+
+fn change(
+    tx: &Connection,
+    id: i64,
+    change: RuleChange,
+    if_version: Option<i64>,
+    by: &Change,
+) -> Result<(Rule, i64)> {
+    let old = current(tx, id, if_version)?;
+    let draft = change.apply(&old.draft);
+    draft
+        .check()
+        .map_err(|invalid| EngineError::Invalid(invalid.to_string()))?;
+    let new = Rule {
+        draft,
+        version: old.version + 1,
+        // Where the clock was put back, a change still comes after the one before.
+        updated_at: config_audit::now().max(old.updated_at),
+        ..old.clone()
+    };
+    rules::update(tx, &new)?;
+    let record = Record {
+        operation: Operation::Update,
+        table: RULES,
+        id: Some(id),
+        key: None,
+        old: json(&old),
+        new: json(&new),
+    };
+    let row = record_change(tx, by, record)?;
+    Ok((new, row))
+}
+
+fn delete(tx: &Connection, id: i64, if_version: Option<i64>, by: &Change) -> Result<((), i64)> {
+    let old = current(tx, id, if_version)?;
+    let now = config_audit::now().max(old.updated_at);
+    let new = Rule {
+        version: old.version + 1,
+        updated_at: now,
+        deleted_at: Some(now),
+        ..old.clone()
+    };
+    rules::update(tx, &new)?;
+    let record = Record {
+        operation: Operation::Delete,
+        table: RULES,
+        id: Some(id),
+        key: None,
+        old: json(&old),
+        new: None,
+    };
+    Ok(((), record_change(tx, by, record)?))
+}
+
+#[async_trait]
+impl Catalog for Embedded {
+    async fn rules(&self) -> Result<Vec<Rule>> {
+        self.readers.run(rules::list).await
+    }
+
+    async fn rule(&self, id: i64) -> Result<Rule> {
+        self.readers
+            .run(move |conn| {
+                rules::get(conn, id)?.ok_or_else(|| EngineError::NotFound(format!("rule {id}")))
+            })
+            .await
+    }
+
+    async fn add_rules(&self, drafts: Vec<RuleDraft>, by: &Change) -> Result<Vec<Rule>> {
+        let drafts = checked(drafts).await?;
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let by = by.clone();
+        self.announcing(Changed::Catalog, move |tx| add(tx, drafts, &by))
+            .await
+    }
+
+    async fn change_rule(
+        &self,
+        id: i64,
+        what: RuleChange,
+        if_version: Option<i64>,
+        by: &Change,
+    ) -> Result<Rule> {
+        let by = by.clone();
+        self.announcing(Changed::Catalog, move |tx| {
+            change(tx, id, what, if_version, &by)
+        })
+        .await
+    }
+
+    async fn delete_rule(&self, id: i64, if_version: Option<i64>, by: &Change) -> Result<()> {
+        let by = by.clone();
+        self.announcing(Changed::Catalog, move |tx| delete(tx, id, if_version, &by))
+            .await
+    }
+
+    async fn rule_hits(&self) -> Result<HashMap<i64, [u64; 3]>> {
+        self.readers.run(counters::rule_hits).await
+    }
+
+    async fn development_hosts(&self) -> Result<Vec<String>> {
+        self.readers.run(hosts::development).await
+    }
+
+    async fn add_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
+        let (hostname, by) = (hosts::checked(hostname)?, by.clone());
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::add_development(tx, &hostname, &by)
+        })
+        .await
+    }
+
+    async fn remove_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
+        let (hostname, by) = (hostname.trim().to_owned(), by.clone());
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::remove_development(tx, &hostname, &by)
+        })
+        .await
+    }
+
+    async fn device_teams(&self) -> Result<Vec<(String, String)>> {
+        self.readers.run(hosts::teams).await
+    }
+
+    async fn set_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()> {
+        let (hostname, team) = (hosts::checked(hostname)?, hosts::checked_team(team)?);
+        let by = by.clone();
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::set_team(tx, &hostname, &team, &by)
+        })
+        .await
+    }
+
+    async fn remove_device_team(&self, hostname: &str, by: &Change) -> Result<()> {
+        let (hostname, by) = (hostname.trim().to_owned(), by.clone());
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::remove_team(tx, &hostname, &by)
+        })
+        .await
+    }
+
+    async fn config_audit(&self, filter: &ConfigAuditFilter) -> Result<Vec<ConfigAuditRow>> {
+        let filter = filter.clone();
+        self.readers
+            .run(move |conn| config_audit::rows(conn, &filter))
+            .await
+    }
+
+    async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {
+        self.readers.run(config_audit::verify).await
+    }
+
+    async fn announce_reload(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        // Every request is a new number, also two within a microsecond or with a clock put back.
+        let op = |tx: &Connection| {
+            let last: i64 = tx
+                .prepare_cached("SELECT value FROM facts WHERE name = 'reload'")?
+                .query_row([], |row| row.get(0))?;
+            let request = Timestamp::now().as_microsecond().max(last + 1);
+            set_fact(tx, "reload", request)?;
+            Ok(request)
+        };
+        let then = move |done: Result<i64>| {
+            shared.announced.1.store(done?, Ordering::Relaxed);
+            shared.announce(Changed::Catalog);
+            Ok(())
+        };
+        self.writer.run_then(op, then).await
+    }
+}

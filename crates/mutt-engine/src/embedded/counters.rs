@@ -1,0 +1,132 @@
+//! Counters by minute, hour and day: accepted events and rule matches.
+//!
+//! They are added up in the commit that they count, once per commit, so that they are exact.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{Embedded, unhandled};
+use crate::error::Result;
+use crate::status::{Counters, Span};
+use crate::unhandled::UnhandledSignature;
+
+const SPANS: [Span; 3] = [Span::Minute, Span::Hour, Span::Day];
+
+impl Span {
+    fn number(self) -> i64 {
+        self as i64
+    }
+
+    /// Its width in µs.
+    fn width(self) -> i64 {
+        1_000_000
+            * match self {
+                Self::Minute => 60,
+                Self::Hour => 3600,
+                Self::Day => 86_400,
+            }
+    }
+
+    /// How many of them are kept.
+    fn kept(self) -> i64 {
+        match self {
+            Self::Minute => 120,
+            Self::Hour => 48,
+            Self::Day => 30,
+        }
+    }
+
+    /// The start of the span that holds `now`, in µs.
+    fn start(self, now: Timestamp) -> i64 {
+        let now = now.as_microsecond();
+        now - now.rem_euclid(self.width())
+    }
+}
+
+/// Counts accepted events.
+pub(super) fn add_accepted(conn: &Connection, now: Timestamp, events: u64) -> Result<()> {
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO accepted (span, start, count) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for span in SPANS {
+        statement.execute(params![span.number(), span.start(now), events.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// Counts rule matches.
+pub(super) fn add_rule_hits(conn: &Connection, now: Timestamp, hits: &[(i64, u64)]) -> Result<()> {
+    if hits.is_empty() {
+        return Ok(());
+    }
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO rule_hits (span, start, rule_id, count) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    for span in SPANS {
+        let start = span.start(now);
+        for &(rule, count) in hits {
+            statement.execute(params![span.number(), start, rule, count.cast_signed()])?;
+        }
+    }
+    Ok(())
+}
+
+/// How often each rule matched within the last 60 minutes, 24 hours and 30 days, each with the
+/// running one.
+pub(super) fn rule_hits(conn: &Connection) -> Result<HashMap<i64, [u64; 3]>> {
+    let now = Timestamp::now();
+    let mut hits: HashMap<i64, [u64; 3]> = HashMap::new();
+    let mut statement = conn.prepare_cached(
+        "SELECT rule_id, sum(count) FROM rule_hits WHERE span = ?1 AND start > ?2 GROUP BY rule_id",
+    )?;
+    for (index, (span, spans)) in SPANS.into_iter().zip([60, 24, 30]).enumerate() {
+        let mut rows = statement.query([span.number(), span.start(now) - spans * span.width()])?;
+        while let Some(row) = rows.next()? {
+            let count: i64 = row.get(1)?;
+            hits.entry(row.get(0)?).or_default()[index] = count.cast_unsigned();
+        }
+    }
+    Ok(hits)
+}
+
+/// Removes what is older than it is kept.
+pub(super) fn prune(conn: &Connection, now: Timestamp) -> Result<()> {
+    for span in SPANS {
+        let oldest = span.start(now) - span.kept() * span.width();
+        for table in ["accepted", "rule_hits"] {
+            conn.prepare_cached(&format!("DELETE FROM {table} WHERE span = ?1 AND start < ?2"))?
+                .execute([span.number(), oldest])?;
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Counters for Embedded {
+    async fn accepted(&self, span: Span, spans: u32) -> Result<Vec<(Timestamp, u64)>> {
+        self.readers
+            .run(move |conn| {
+                let from = span.start(Timestamp::now()) - i64::from(spans) * span.width();
+                let mut statement = conn.prepare_cached(
+                    "SELECT start, count FROM accepted WHERE span = ?1 AND start > ?2 ORDER BY start",
+                )?;
+                let mut rows = statement.query([span.number(), from])?;
+                let mut counts = Vec::new();
+                while let Some(row) = rows.next()? {
+                    let count: i64 = row.get(1)?;
+                    counts.push((super::timestamp(row.get(0)?), count.cast_unsigned()));
+                }
+                Ok(counts)
+            })
+            .await
+    }
+
+    async fn unhandled(&self, limit: usize) -> Result<Vec<UnhandledSignature>> {
+        self.readers.run(move |conn| unhandled::most_frequent(conn, limit)).await
+    }
+}

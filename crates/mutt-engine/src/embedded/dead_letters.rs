@@ -1,0 +1,432 @@
+//! Dead letter queues: one table, four queues.
+//!
+//! Which entries are meant is found on a reading connection; the writer then moves exactly those
+//! that are still there, so that a search through many entries never holds up a commit.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mutt_event::Batch;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde_json::json;
+
+use super::alert_state::Waiting;
+use super::blocks::{History, Written};
+use super::shared::Shared;
+use super::{Embedded, alerts, blocks, config_audit, timestamp};
+use crate::catalog::Change;
+use crate::dead_letters::{
+    DeadLetter, DeadLetterFilter, DeadLetters, Dlq, DlqEntry, Reason, Remediated, ReplayPolicy,
+};
+use crate::error::{EngineError, Result};
+
+/// The table name under which replays and discards stand in `config_audit_log`.
+const TABLE: &str = "dead_letters";
+/// The most entries that one commit moves.
+const CHUNK: usize = 2000;
+
+/// Writes one entry.
+pub(super) fn insert(
+    conn: &Connection,
+    queue: Dlq,
+    letter: &DeadLetter,
+    attempts: u32,
+    history: History,
+    now: Timestamp,
+) -> Result<()> {
+    let now = now.as_microsecond();
+    conn.prepare_cached(
+        "INSERT INTO dead_letters (queue, origin, reason, first_failed_at, last_failed_at, attempts,
+             replays, detail, element) VALUES (?1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .execute(params![
+        queue.name(),
+        letter.reason.name(),
+        history.first_failed_at.unwrap_or(now),
+        now,
+        attempts,
+        history.replays,
+        letter.detail,
+        letter.element
+    ])?;
+    Ok(())
+}
+
+/// Counts the entries of every queue.
+pub(super) fn count(conn: &Connection, shared: &Shared) -> Result<()> {
+    let mut statement = conn.prepare_cached("SELECT count(*) FROM dead_letters WHERE queue = ?1")?;
+    for queue in Dlq::ALL {
+        let entries: i64 = statement.query_row([queue.name()], |row| row.get(0))?;
+        shared.dead(queue).store(entries.cast_unsigned(), Ordering::Release);
+    }
+    Ok(())
+}
+
+/// The conditions for a filter, with their parameters; `None` where nothing can be meant.
+fn conditions(queue: Dlq, filter: &DeadLetterFilter) -> Option<(String, Vec<Value>)> {
+    let mut sql = "queue = ?".to_owned();
+    let mut values = vec![Value::from(queue.name().to_owned())];
+    if let Some(ids) = &filter.ids {
+        let ids: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        if ids.is_empty() {
+            return None;
+        }
+        sql.push_str(" AND id IN (SELECT value FROM json_each(?))");
+        values.push(Value::from(json!(ids).to_string()));
+    }
+    if let Some(reason) = filter.reason {
+        sql.push_str(" AND reason = ?");
+        values.push(Value::from(reason.name().to_owned()));
+    }
+    if let Some(text) = &filter.text {
+        sql.push_str(" AND instr(element, ?) > 0");
+        values.push(Value::from(text.clone().into_bytes()));
+    }
+    Some((sql, values))
+}
+
+fn word<T>(row: &Row<'_>, column: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    read(text).ok_or(rusqlite::Error::InvalidQuery)
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<DlqEntry> {
+    let id: i64 = row.get(0)?;
+    let element: Vec<u8> = row.get(9)?;
+    Ok(DlqEntry {
+        id: id.to_string(),
+        queue: word(row, 1, Dlq::from_name)?,
+        origin: word(row, 2, Dlq::from_name)?,
+        reason: word(row, 3, Reason::from_name)?,
+        first_failed_at: timestamp(row.get(4)?),
+        last_failed_at: timestamp(row.get(5)?),
+        attempts: row.get(6)?,
+        replays: row.get(7)?,
+        detail: row.get(8)?,
+        message: String::from_utf8(element)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    })
+}
+
+/// What one commit moved out of a queue.
+#[derive(Default)]
+struct Moved {
+    blocks: Written,
+    alerts: Vec<Waiting>,
+    /// Entries that went back to their queue.
+    replayed: u64,
+    /// Entries that went to `mutt:dlq:dead`.
+    poison: u64,
+    discarded: u64,
+}
+
+/// One entry as it is taken out of its queue.
+struct Taken {
+    origin: Dlq,
+    history: History,
+    element: Vec<u8>,
+}
+
+fn take(tx: &Connection, queue: Dlq, id: i64) -> Result<Option<Taken>> {
+    Ok(tx
+        .prepare_cached(
+            "DELETE FROM dead_letters WHERE id = ?1 AND queue = ?2
+             RETURNING origin, replays, first_failed_at, element",
+        )?
+        .query_row(params![id, queue.name()], |row| {
+            Ok(Taken {
+                origin: word(row, 0, Dlq::from_name)?,
+                history: History { replays: row.get(1)?, first_failed_at: row.get(2)? },
+                element: row.get(3)?,
+            })
+        })
+        .optional()?)
+}
+
+/// Puts entries back where they failed. `counted`: remediation counts its replays, a person's are
+/// not counted.
+fn replay(
+    tx: &Connection,
+    queue: Dlq,
+    ids: &[i64],
+    counted: bool,
+    now: Timestamp,
+    moved: &mut Moved,
+) -> Result<()> {
+    // Entries with the same history share blocks.
+    let mut events = Batch::new();
+    let mut history = History::default();
+    for &id in ids {
+        let Some(mut taken) = take(tx, queue, id)? else { continue };
+        moved.replayed += 1;
+        taken.history.replays += u32::from(counted);
+        if taken.origin == Dlq::Moog {
+            moved.alerts.push(alerts::insert(tx, &taken.element, taken.history, now)?);
+            continue;
+        }
+        if taken.history != history {
+            let full = std::mem::take(&mut events);
+            blocks::insert_all(tx, now, history, std::iter::once(full), &mut moved.blocks)?;
+            history = taken.history;
+        }
+        events.push(&taken.element);
+    }
+    blocks::insert_all(tx, now, history, std::iter::once(events), &mut moved.blocks)
+}
+
+/// After the commit: memory follows.
+fn finish(shared: &Shared, queue: Dlq, moved: Moved) {
+    let gone = moved.replayed + moved.poison + moved.discarded;
+    let depth = shared.dead(queue);
+    // Beside another process the count may be behind for a moment; it never wraps.
+    let _ = depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
+        Some(depth.saturating_sub(gone))
+    });
+    shared.dead(Dlq::Dead).fetch_add(moved.poison, Ordering::AcqRel);
+    if !moved.blocks.is_empty() {
+        blocks::add(shared, moved.blocks);
+    }
+    if shared.claims && !moved.alerts.is_empty() {
+        shared.with_alerts(|alerts| {
+            moved.alerts.into_iter().for_each(|alert| alerts.add(alert));
+        });
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Replay,
+    Discard,
+}
+
+impl Embedded {
+    /// The numbers of the entries that a filter means, oldest first.
+    async fn meant(&self, queue: Dlq, filter: &DeadLetterFilter) -> Result<Vec<i64>> {
+        let Some((conditions, values)) = conditions(queue, filter) else { return Ok(Vec::new()) };
+        self.readers
+            .run(move |conn| {
+                let sql = format!("SELECT id FROM dead_letters WHERE {conditions} ORDER BY id");
+                let mut statement = conn.prepare_cached(&sql)?;
+                let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
+                Ok(ids.collect::<rusqlite::Result<_>>()?)
+            })
+            .await
+    }
+
+    /// What a person does with chosen entries, some thousand in one commit with its audit row.
+    async fn act(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        by: &Change,
+        action: Action,
+    ) -> Result<u64> {
+        let ids = self.meant(queue, filter).await?;
+        let mut count = 0;
+        for chunk in ids.chunks(CHUNK) {
+            let (chunk, filter, by) = (chunk.to_vec(), filter.clone(), by.clone());
+            let shared = Arc::clone(&self.shared);
+            count += self
+                .writer
+                .run_then(
+                    move |tx| act(tx, queue, &chunk, &filter, &by, action),
+                    move |result| {
+                        let moved = result?;
+                        let count = moved.replayed + moved.discarded;
+                        finish(&shared, queue, moved);
+                        Ok(count)
+                    },
+                )
+                .await?;
+        }
+        Ok(count)
+    }
+}
+
+fn act(
+    tx: &Connection,
+    queue: Dlq,
+    ids: &[i64],
+    filter: &DeadLetterFilter,
+    by: &Change,
+    action: Action,
+) -> Result<Moved> {
+    let mut moved = Moved::default();
+    match action {
+        Action::Replay => replay(tx, queue, ids, false, Timestamp::now(), &mut moved)?,
+        Action::Discard => {
+            for &id in ids {
+                moved.discarded += u64::from(take(tx, queue, id)?.is_some());
+            }
+        }
+    }
+    let entries = moved.replayed + moved.discarded;
+    if entries > 0 {
+        let (operation, new) = match action {
+            Action::Replay => ("UPDATE", Some(json!({ "replayed": entries }))),
+            Action::Discard => ("DELETE", None),
+        };
+        let old = json!({ "queue": queue.key(), "entries": entries, "filter": filter });
+        config_audit::record_change(
+            tx,
+            by,
+            operation,
+            TABLE,
+            None,
+            Some(queue.name()),
+            Some(old),
+            new,
+        )?;
+    }
+    Ok(moved)
+}
+
+/// Entries that remediation would act on now, oldest first: (number, whether it is poison).
+fn due(conn: &Connection, queue: Dlq, policy: ReplayPolicy) -> Result<Vec<(i64, bool)>> {
+    let healing: Vec<&str> = [Reason::Shed, Reason::RetriesExhausted].map(Reason::name).into();
+    let now = Timestamp::now().as_microsecond();
+    let backoff = i64::try_from(policy.backoff.as_micros()).unwrap_or(i64::MAX);
+    let mut statement = conn.prepare_cached(
+        "SELECT id, poison FROM (
+             SELECT id, last_failed_at, replays,
+                 (replays >= ?3 OR reason NOT IN (SELECT value FROM json_each(?2))) AS poison
+             FROM dead_letters WHERE queue = ?1)
+         WHERE poison OR (?4 - last_failed_at) / (1 << min(replays, 30)) >= ?5
+         ORDER BY id LIMIT ?6",
+    )?;
+    let rows = statement.query_map(
+        params![
+            queue.name(),
+            json!(healing).to_string(),
+            policy.max_replays,
+            now,
+            backoff,
+            i64::try_from(policy.batch).unwrap_or(i64::MAX)
+        ],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+#[async_trait]
+impl DeadLetters for Embedded {
+    async fn bury(&self, queue: Dlq, letters: Vec<DeadLetter>) -> Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let shared = Arc::clone(&self.shared);
+        let bytes = letters.iter().map(|letter| letter.element.len()).sum();
+        self.writer
+            .run_sized(
+                bytes,
+                move |tx| {
+                    let now = Timestamp::now();
+                    for letter in &letters {
+                        insert(tx, queue, letter, 0, History::default(), now)?;
+                    }
+                    Ok(letters.len() as u64)
+                },
+                move |result| {
+                    shared.dead(queue).fetch_add(result?, Ordering::AcqRel);
+                    Ok(())
+                },
+            )
+            .await
+    }
+
+    async fn dead_letters(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<DlqEntry>> {
+        let Some((conditions, mut values)) = conditions(queue, filter) else {
+            return Ok(Vec::new());
+        };
+        values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+        values.push(Value::from(i64::try_from(offset).unwrap_or(i64::MAX)));
+        self.readers
+            .run(move |conn| {
+                let sql = format!(
+                    "SELECT id, queue, origin, reason, first_failed_at, last_failed_at, attempts,
+                         replays, detail, element
+                     FROM dead_letters WHERE {conditions} ORDER BY id LIMIT ? OFFSET ?"
+                );
+                let mut statement = conn.prepare_cached(&sql)?;
+                let rows = statement.query_map(params_from_iter(values), entry)?;
+                Ok(rows.collect::<rusqlite::Result<_>>()?)
+            })
+            .await
+    }
+
+    async fn dlq_depth(&self, queue: Dlq) -> Result<u64> {
+        if self.shared.claims {
+            return Ok(self.shared.dead(queue).load(Ordering::Acquire));
+        }
+        self.readers
+            .run(move |conn| {
+                let entries: i64 = conn
+                    .prepare_cached("SELECT count(*) FROM dead_letters WHERE queue = ?1")?
+                    .query_row([queue.name()], |row| row.get(0))?;
+                Ok(entries.cast_unsigned())
+            })
+            .await
+    }
+
+    async fn remediate(&self, queue: Dlq, policy: ReplayPolicy) -> Result<Remediated> {
+        if !matches!(queue, Dlq::Moog | Dlq::Alerter) {
+            return Err(EngineError::Invalid(format!(
+                "{} is not replayed by itself; mutt:dlq:moog and mutt:dlq:alerter are",
+                queue.key()
+            )));
+        }
+        let due = self.readers.run(move |conn| due(conn, queue, policy)).await?;
+        if due.is_empty() {
+            return Ok(Remediated::default());
+        }
+        let shared = Arc::clone(&self.shared);
+        self.writer
+            .run_then(
+                move |tx| {
+                    let mut moved = Moved::default();
+                    let mut healing = Vec::new();
+                    for (id, poison) in due {
+                        if !poison {
+                            healing.push(id);
+                            continue;
+                        }
+                        let changed = tx
+                            .prepare_cached(
+                                "UPDATE dead_letters SET queue = ?3 WHERE id = ?1 AND queue = ?2",
+                            )?
+                            .execute(params![id, queue.name(), Dlq::Dead.name()])?;
+                        moved.poison += changed as u64;
+                    }
+                    replay(tx, queue, &healing, true, Timestamp::now(), &mut moved)?;
+                    Ok(moved)
+                },
+                move |result: Result<Moved>| {
+                    let moved = result?;
+                    let done = Remediated { replayed: moved.replayed, poison: moved.poison };
+                    finish(&shared, queue, moved);
+                    Ok(done)
+                },
+            )
+            .await
+    }
+
+    async fn replay(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
+        self.act(queue, filter, by, Action::Replay).await
+    }
+
+    async fn discard(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
+        if by.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
+            return Err(EngineError::Invalid("say why: discarding needs a reason".to_owned()));
+        }
+        self.act(queue, filter, by, Action::Discard).await
+    }
+}

@@ -1,0 +1,244 @@
+//! The event queue: enqueue, claim, return, shed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mutt_event::Batch;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::blocks::{self, Enqueue, Reserved};
+use super::event_state::Part;
+use super::shared::Shared;
+use super::writer::Work;
+use super::{Embedded, dead_letters, decide};
+use crate::dead_letters::{DeadLetter, Dlq, Reason};
+use crate::error::{EngineError, Result};
+use crate::events::{Decision, EventClaim, EventQueue, Settled};
+
+/// The worker's name for events that are being shed.
+const SHEDDER: &str = "(shedding)";
+
+/// A claim that nobody has in hand yet: where the call ends early, it returns to the queue.
+struct Pending<'a> {
+    shared: &'a Shared,
+    claim: Option<u64>,
+}
+
+impl Pending<'_> {
+    fn keep(mut self) -> u64 {
+        self.claim.take().expect("a pending claim is kept once")
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim {
+            self.shared.with_events(|events| events.abandon(claim));
+        }
+    }
+}
+
+/// The events of a claim, or the blocks that are no longer on the disk.
+type Loaded = std::result::Result<Vec<Arc<Batch>>, Vec<i64>>;
+
+impl Embedded {
+    /// The events of claimed parts, from memory or from the disk.
+    async fn load(&self, parts: &[Part]) -> Result<Loaded> {
+        if let Some(events) = parts.iter().map(Part::events).collect() {
+            return Ok(Ok(events));
+        }
+        let wanted = parts.to_vec();
+        self.claim_readers
+            .run(move |conn| {
+                let mut blocks: HashMap<i64, Arc<Batch>> = HashMap::new();
+                let mut events = Vec::with_capacity(wanted.len());
+                let mut gone = Vec::new();
+                for part in wanted {
+                    if let Some(batch) = part.events() {
+                        events.push(batch);
+                        continue;
+                    }
+                    let block = match blocks.get(&part.block) {
+                        Some(block) => Arc::clone(block),
+                        None => match blocks::read(conn, part.block)? {
+                            Some(block) => {
+                                let block = Arc::new(block);
+                                blocks.insert(part.block, Arc::clone(&block));
+                                block
+                            }
+                            None => {
+                                gone.push(part.block);
+                                continue;
+                            }
+                        },
+                    };
+                    events.push(if part.is_whole() { block } else { part.cut(&block) });
+                }
+                Ok(if gone.is_empty() { Ok(events) } else { Err(gone) })
+            })
+            .await
+    }
+
+    async fn try_claim(&self, worker: &Arc<str>, max: usize) -> Result<Option<EventClaim>> {
+        loop {
+            let claimed = self.shared.with_events(|events| events.claim(worker, max));
+            let Some((claim, parts)) = claimed else { return Ok(None) };
+            let pending = Pending { shared: &self.shared, claim: Some(claim) };
+            match self.load(&parts).await? {
+                Ok(events) => {
+                    let (id, worker) = (pending.keep(), Arc::clone(worker));
+                    return Ok(Some(EventClaim { id, worker, events }));
+                }
+                // Somebody's hand was in the database. The disk is right; the rest goes on.
+                Err(gone) => {
+                    tracing::error!(?gone, "blocks of the queue are gone from the database");
+                    let claim = pending.keep();
+                    self.shared.with_events(|events| events.give_back(claim, &gone));
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl EventQueue for Embedded {
+    async fn enqueue(&self, batch: Batch) -> Result<u64> {
+        self.server_only("taking events in")?;
+        if batch.is_empty() {
+            return Ok(self.shared.event_depth.load(Ordering::Acquire));
+        }
+        let reserved = Reserved::take(&self.shared, batch.len() as u64)?;
+        let bytes = batch.byte_len();
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Enqueue(Enqueue { batch, reserved, answer });
+        self.writer.submit(work, bytes).await?;
+        answered
+            .await
+            .map_err(|_| EngineError::Unavailable("the engine is closed".to_owned()))?
+    }
+
+    fn set_queue_limit(&self, limit: u64) {
+        self.shared.queue_limit.store(limit, Ordering::Relaxed);
+    }
+
+    async fn claim_events(
+        &self,
+        worker: &Arc<str>,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Option<EventClaim>> {
+        self.server_only("claiming events")?;
+        let until = Instant::now() + wait;
+        loop {
+            // Listening begins before looking, so that nothing that comes between is missed.
+            let arrived = self.shared.event_arrived.notified();
+            if let Some(claim) = self.try_claim(worker, max).await? {
+                return Ok(Some(claim));
+            }
+            if tokio::time::timeout_at(until, arrived).await.is_err() {
+                return Ok(None);
+            }
+            self.server_only("claiming events")?;
+        }
+    }
+
+    async fn decide(&self, decision: Arc<Decision>) -> Result<Settled> {
+        self.server_only("deciding")?;
+        let shared = Arc::clone(&self.shared);
+        let bytes = decision.claim.events.iter().map(|batch| batch.byte_len()).sum();
+        let claim = decision.claim.id;
+        let executing = Arc::clone(&self.shared);
+        self.writer
+            .run_sized(
+                bytes,
+                move |tx| decide::execute(tx, &executing, &decision),
+                move |result| decide::finish(&shared, claim, result),
+            )
+            .await
+    }
+
+    async fn return_events(&self, claim: EventClaim) -> Result<()> {
+        self.server_only("returning events")?;
+        if self.shared.with_events(|events| events.give_back(claim.id, &[])) {
+            Ok(())
+        } else {
+            Err(EngineError::Fenced)
+        }
+    }
+
+    async fn shed_events(&self, max: usize) -> Result<u64> {
+        self.server_only("shedding events")?;
+        let Some(claim) = self.try_claim(&SHEDDER.into(), max).await? else {
+            return Ok(0);
+        };
+        let pending = Pending { shared: &self.shared, claim: Some(claim.id) };
+        let executing = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
+        let bytes = claim.events.iter().map(|batch| batch.byte_len()).sum();
+        let count = claim.len() as u64;
+        let id = claim.id;
+        let work = self.writer.run_sized(
+            bytes,
+            move |tx| {
+                let parts = executing.events.lock().begin_deciding(id).ok_or(EngineError::Fenced)?;
+                let now = Timestamp::now();
+                for (part, events) in parts.iter().zip(&claim.events) {
+                    let history = blocks::history(tx, part.block)?;
+                    if !blocks::settle(tx, part)? {
+                        continue;
+                    }
+                    for element in events.iter() {
+                        let letter = DeadLetter {
+                            reason: Reason::Shed,
+                            detail: "moved aside: the alert queue was too long".to_owned(),
+                            element: element.to_vec(),
+                        };
+                        dead_letters::insert(tx, Dlq::Alerter, &letter, 0, history, now)?;
+                    }
+                }
+                Ok(())
+            },
+            move |result: Result<()>| {
+                match &result {
+                    Ok(()) => {
+                        shared.with_events(|events| events.applied(id, Settled::default()));
+                        shared.dead(Dlq::Alerter).fetch_add(count, Ordering::AcqRel);
+                    }
+                    Err(_) => {
+                        shared.with_events(|events| events.give_back(id, &[]));
+                    }
+                }
+                result
+            },
+        );
+        // From here on the writing thread says what becomes of the claim; only where the work never
+        // reaches it does the guard.
+        let result = work.await;
+        if result.is_ok() {
+            pending.keep();
+        }
+        result.map(|()| count)
+    }
+
+    async fn event_depth(&self) -> Result<u64> {
+        if self.shared.claims {
+            return Ok(self.shared.event_depth.load(Ordering::Acquire));
+        }
+        self.readers
+            .run(|conn| {
+                let waiting: i64 = conn.query_row(
+                    "SELECT coalesce(sum(count), 0) - (SELECT coalesce(sum(past - first), 0)
+                         FROM event_settled) FROM event_queue",
+                    [],
+                    |row| row.get(0),
+                )?;
+                Ok(waiting.cast_unsigned())
+            })
+            .await
+    }
+}

@@ -1,0 +1,160 @@
+//! Development hosts and device teams: host names are told apart without regard to case and kept
+//! as they were written.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use serde_json::{Value, json};
+
+use super::config_audit::{Operation, Record, record_change};
+use crate::catalog::Change;
+use crate::error::{EngineError, Result};
+
+const HOSTS: &str = "development_hosts";
+const TEAMS: &str = "device_teams";
+
+const HOSTNAME_MAX: usize = 255;
+const TEAM_MAX: usize = 100;
+
+fn key(hostname: &str) -> String {
+    hostname.to_lowercase()
+}
+
+fn text(field: &str, text: &str, most: usize) -> Result<String> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if length == 0 || length > most || text.chars().any(char::is_control) {
+        return Err(EngineError::Invalid(format!(
+            "{field}: 1 to {most} characters without control characters are allowed, not {length}"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// A host name as it is stored.
+///
+/// # Errors
+/// `Invalid` says what is allowed.
+pub(super) fn checked(hostname: &str) -> Result<String> {
+    text("hostname", hostname, HOSTNAME_MAX)
+}
+
+/// A team as it is stored.
+///
+/// # Errors
+/// `Invalid` says what is allowed.
+pub(super) fn checked_team(team: &str) -> Result<String> {
+    text("team_assignment", team, TEAM_MAX)
+}
+
+fn record(
+    tx: &Connection,
+    (operation, table, hostname): (Operation, &str, &str),
+    old: Option<Value>,
+    new: Option<Value>,
+    by: &Change,
+) -> Result<((), i64)> {
+    let record = Record {
+        operation,
+        table,
+        id: None,
+        key: Some(hostname),
+        old,
+        new,
+    };
+    Ok(((), record_change(tx, by, record)?))
+}
+
+/// The development hosts, as written, in order.
+pub(super) fn development(conn: &Connection) -> Result<Vec<String>> {
+    let mut statement =
+        conn.prepare_cached("SELECT hostname FROM development_hosts ORDER BY hostname_key")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn development_host(tx: &Connection, hostname: &str) -> Result<Option<String>> {
+    Ok(tx
+        .prepare_cached("SELECT hostname FROM development_hosts WHERE hostname_key = ?1")?
+        .query_row([key(hostname)], |row| row.get(0))
+        .optional()?)
+}
+
+pub(super) fn add_development(tx: &Connection, hostname: &str, by: &Change) -> Result<((), i64)> {
+    if let Some(there) = development_host(tx, hostname)? {
+        return Err(EngineError::Conflict(format!(
+            "development host '{there}' is there already"
+        )));
+    }
+    tx.prepare_cached("INSERT INTO development_hosts (hostname_key, hostname) VALUES (?1, ?2)")?
+        .execute((key(hostname), hostname))?;
+    let new = Some(json!({ "hostname": hostname }));
+    record(tx, (Operation::Create, HOSTS, hostname), None, new, by)
+}
+
+pub(super) fn remove_development(
+    tx: &Connection,
+    hostname: &str,
+    by: &Change,
+) -> Result<((), i64)> {
+    let written = development_host(tx, hostname)?
+        .ok_or_else(|| EngineError::NotFound(format!("development host '{hostname}'")))?;
+    tx.prepare_cached("DELETE FROM development_hosts WHERE hostname_key = ?1")?
+        .execute([key(hostname)])?;
+    let old = Some(json!({ "hostname": written }));
+    record(tx, (Operation::Delete, HOSTS, &written), old, None, by)
+}
+
+/// The teams of devices, by host name as written, in order.
+pub(super) fn teams(conn: &Connection) -> Result<Vec<(String, String)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT hostname, team_assignment FROM device_teams ORDER BY hostname_key",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn device(tx: &Connection, hostname: &str) -> Result<Option<(String, Value)>> {
+    Ok(tx
+        .prepare_cached(
+            "SELECT hostname, team_assignment FROM device_teams WHERE hostname_key = ?1",
+        )?
+        .query_row([key(hostname)], |row| {
+            let (hostname, team): (String, String) = (row.get(0)?, row.get(1)?);
+            let values = json!({ "hostname": &hostname, "team_assignment": team });
+            Ok((hostname, values))
+        })
+        .optional()?)
+}
+
+/// A device that is known keeps the writing of its name, so that its history has one key.
+pub(super) fn set_team(
+    tx: &Connection,
+    hostname: &str,
+    team: &str,
+    by: &Change,
+) -> Result<((), i64)> {
+    let (operation, written, old) = match device(tx, hostname)? {
+        Some((written, values)) => (Operation::Update, written, Some(values)),
+        None => (Operation::Create, hostname.to_owned(), None),
+    };
+    tx.prepare_cached(
+        "INSERT INTO device_teams (hostname_key, hostname, team_assignment) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET team_assignment = excluded.team_assignment",
+    )?
+    .execute((key(hostname), &written, team))?;
+    let new = Some(json!({ "hostname": &written, "team_assignment": team }));
+    record(tx, (operation, TEAMS, &written), old, new, by)
+}
+
+pub(super) fn remove_team(tx: &Connection, hostname: &str, by: &Change) -> Result<((), i64)> {
+    let (written, old) = device(tx, hostname)?
+        .ok_or_else(|| EngineError::NotFound(format!("the team of device '{hostname}'")))?;
+    tx.prepare_cached("DELETE FROM device_teams WHERE hostname_key = ?1")?
+        .execute([key(hostname)])?;
+    record(
+        tx,
+        (Operation::Delete, TEAMS, &written),
+        Some(old),
+        None,
+        by,
+    )
+}

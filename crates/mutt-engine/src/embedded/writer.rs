@@ -1,0 +1,458 @@
+//! The one thread that writes. Callers leave their work in an inbox; the thread takes what waits,
+//! does all of it in one transaction, and answers everybody after the commit.
+//!
+//! Promises: an answer of `Ok` means the work is on the disk; an answer of `Err` means that it did
+//! not take effect; work that fails by itself does not disturb the others of its commit. Whatever
+//! has to change in memory changes on this thread, after the commit and before anybody is answered,
+//! so that a caller who goes away leaves nothing half done.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::checkpoint::Checkpointer;
+use super::shared::Shared;
+use super::storage::{self, Purpose};
+use super::{Mode, blocks, foreign, upkeep};
+use crate::error::{EngineError, Result};
+
+/// The most bytes of work that may wait; beyond it callers wait for room.
+const INBOX_BYTES: usize = 32 << 20;
+/// Room is counted in units of so many bytes, so that tiny pieces of work are bounded in number.
+const UNIT: usize = 1 << 10;
+/// The most bytes of work in one commit: what bounds how long its first caller waits.
+const COMMIT_BYTES: usize = 4 << 20;
+/// How often a thread with nothing to do looks for what other processes changed.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// One piece of work.
+pub(super) trait Job: Send {
+    /// Does the work on the open transaction. An error undoes what it did there.
+    fn execute(&mut self, tx: &Connection) -> Result<()>;
+    /// Hears how it ended (after the commit), changes memory and answers.
+    fn finish(self: Box<Self>, result: Result<()>);
+}
+
+/// What waits in the inbox.
+pub(super) enum Work {
+    /// Anything.
+    Job(Box<dyn Job>),
+    /// Events for the queue: all of one commit go into as few rows as possible.
+    Enqueue(blocks::Enqueue),
+}
+
+struct Entry {
+    work: Work,
+    bytes: usize,
+    _room: OwnedSemaphorePermit,
+}
+
+#[derive(Default)]
+struct Inbox {
+    entries: Mutex<Entries>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Entries {
+    waiting: VecDeque<Entry>,
+    sleeping: bool,
+    closing: Option<Closing>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// What waits is still done, and the log is copied back.
+    InOrder,
+    /// As a crash would do it: the log is left for the next start.
+    AtOnce,
+}
+
+/// The way to the writing thread.
+pub(super) struct Writer {
+    inbox: Arc<Inbox>,
+    room: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the thread on an open connection.
+    pub(super) fn start(
+        conn: Connection,
+        directory: PathBuf,
+        mode: Mode,
+        shared: Arc<Shared>,
+    ) -> Result<Self> {
+        let inbox = Arc::new(Inbox::default());
+        let checkpointer = match mode {
+            Mode::Server => Some(Checkpointer::start(&directory)?),
+            Mode::Tool => None,
+        };
+        let work = Thread {
+            inbox: Arc::clone(&inbox),
+            conn: Some(conn),
+            directory,
+            mode,
+            shared,
+            checkpointer,
+            data_version: 0,
+            upkeep_due: Instant::now(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("mutt-writer".to_owned())
+            .spawn(move || work.run())
+            .map_err(|error| {
+                EngineError::Unavailable(format!("the writing thread cannot be started: {error}"))
+            })?;
+        Ok(Self {
+            inbox,
+            room: Arc::new(Semaphore::new(INBOX_BYTES / UNIT)),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Does `op` in the next commit and returns what it returned once that is durable. Where `op`
+    /// fails, or the commit does, nothing of it took effect.
+    ///
+    /// Cancelling: once the call was polled the work may be done all the same.
+    ///
+    /// # Errors
+    /// What `op` returned; `Unavailable` where the commit failed or the engine is closed.
+    pub(super) async fn run<T, F>(&self, op: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
+        self.run_then(op, |result| result).await
+    }
+
+    /// As [`Writer::run`]; `then` hears how it ended on the writing thread, even where the caller
+    /// went away, and says what the caller gets.
+    pub(super) async fn run_then<T, R, F, G>(&self, op: F, then: G) -> Result<R>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        G: FnOnce(Result<T>) -> Result<R> + Send + 'static,
+    {
+        self.run_sized(4 * UNIT, op, then).await
+    }
+
+    /// As [`Writer::run_then`], for work that carries about `bytes` bytes.
+    pub(super) async fn run_sized<T, R, F, G>(&self, bytes: usize, op: F, then: G) -> Result<R>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+        G: FnOnce(Result<T>) -> Result<R> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = Closure { op: Some(op), done: None, then, answer };
+        self.submit(Work::Job(Box::new(job)), bytes).await?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    /// Leaves work in the inbox; waits while there is no room.
+    pub(super) async fn submit(&self, work: Work, bytes: usize) -> Result<()> {
+        let units = bytes.div_ceil(UNIT).clamp(1, INBOX_BYTES / UNIT);
+        let units = u32::try_from(units).expect("clamped to the size of the inbox");
+        let room = Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| closed())?;
+        self.inbox.push(Entry { work, bytes, _room: room })
+    }
+
+    /// Leaves work in the inbox where there is room, and hears nothing of it.
+    pub(super) fn try_run_detached<F>(&self, op: F)
+    where
+        F: FnOnce(&Connection) -> Result<()> + Send + 'static,
+    {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(1) else { return };
+        let (answer, _) = oneshot::channel();
+        let job = Closure { op: Some(op), done: None, then: |result| result, answer };
+        // A closed inbox takes nothing, and nobody waits for this.
+        let _ = self.inbox.push(Entry { work: Work::Job(Box::new(job)), bytes: UNIT, _room: room });
+    }
+
+    /// Does what waits, copies the log back, closes the file and ends the thread.
+    pub(super) async fn close(&self) {
+        self.inbox.close(Closing::InOrder);
+        self.room.close();
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // A panic of the thread was reported when it happened.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.inbox.close(Closing::AtOnce);
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn closed() -> EngineError {
+    EngineError::Unavailable("the engine is closed".to_owned())
+}
+
+impl Inbox {
+    fn push(&self, entry: Entry) -> Result<()> {
+        let mut entries = self.entries.lock();
+        if entries.closing.is_some() {
+            return Err(closed());
+        }
+        entries.waiting.push_back(entry);
+        if entries.sleeping {
+            entries.sleeping = false;
+            drop(entries);
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    fn close(&self, how: Closing) {
+        self.entries.lock().closing.get_or_insert(how);
+        self.wake.notify_one();
+    }
+
+    /// Moves the next commit's work into `group`; empty after an idle period. Returns how the
+    /// inbox closed once it is closed and empty.
+    fn next(&self, group: &mut Vec<Entry>) -> Option<Closing> {
+        let mut entries = self.entries.lock();
+        if entries.waiting.is_empty() && entries.closing.is_none() {
+            entries.sleeping = true;
+            self.wake.wait_for(&mut entries, IDLE);
+            entries.sleeping = false;
+        }
+        if entries.waiting.is_empty() {
+            return entries.closing;
+        }
+        let mut bytes = 0;
+        while let Some(entry) = entries.waiting.front() {
+            if !group.is_empty() && bytes + entry.bytes > COMMIT_BYTES {
+                break;
+            }
+            bytes += entry.bytes;
+            group.extend(entries.waiting.pop_front());
+        }
+        None
+    }
+}
+
+struct Closure<T, R, F, G> {
+    op: Option<F>,
+    done: Option<T>,
+    then: G,
+    answer: oneshot::Sender<Result<R>>,
+}
+
+impl<T, R, F, G> Job for Closure<T, R, F, G>
+where
+    T: Send,
+    R: Send,
+    F: FnOnce(&Connection) -> Result<T> + Send,
+    G: FnOnce(Result<T>) -> Result<R> + Send,
+{
+    fn execute(&mut self, tx: &Connection) -> Result<()> {
+        let op = self.op.take().expect("a job is executed once");
+        self.done = Some(op(tx)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, result: Result<()>) {
+        let result = result.map(|()| self.done.expect("a job that succeeded has a result"));
+        // Where the caller went away nobody needs the answer.
+        let _ = self.answer.send((self.then)(result));
+    }
+}
+
+struct Thread {
+    inbox: Arc<Inbox>,
+    /// `None` after a failure that makes the connection doubtful, until it is opened again.
+    conn: Option<Connection>,
+    directory: PathBuf,
+    mode: Mode,
+    shared: Arc<Shared>,
+    checkpointer: Option<Checkpointer>,
+    data_version: i64,
+    upkeep_due: Instant,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut group = Vec::new();
+        let closing = loop {
+            let closing = self.inbox.next(&mut group);
+            let is_idle = group.is_empty();
+            if is_idle {
+                if let Some(closing) = closing {
+                    break closing;
+                }
+                self.look_around();
+            } else {
+                self.commit(&mut group);
+            }
+            self.keep_up(is_idle);
+        };
+        drop(self.checkpointer.take());
+        if closing == Closing::InOrder
+            && let Some(conn) = &self.conn
+            && let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+        {
+            tracing::warn!(%error, "the write-ahead log could not be copied back; the next start does it");
+        }
+    }
+
+    fn purpose(&self) -> Purpose {
+        match self.mode {
+            Mode::Server => Purpose::Server,
+            Mode::Tool => Purpose::Tool,
+        }
+    }
+
+    /// Commits one group and answers everybody in it.
+    fn commit(&mut self, group: &mut Vec<Entry>) {
+        let mut jobs = Vec::new();
+        let mut enqueues = Vec::new();
+        for entry in group.drain(..) {
+            match entry.work {
+                Work::Job(job) => jobs.push((job, Ok(()))),
+                Work::Enqueue(enqueue) => enqueues.push(enqueue),
+            }
+        }
+        let committed = self.transaction(&mut jobs, &mut enqueues);
+        match &committed {
+            Ok(_) => self.shared.health.committed(),
+            // An outage is reported once; whoever calls hears of it every time.
+            Err(error) => {
+                if self.shared.health.failed() {
+                    tracing::error!(%error, "nothing can be written");
+                }
+            }
+        }
+        for (job, result) in jobs {
+            let result = result.and_then(|()| again(&committed));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job.finish(result))) {
+                drop(panic);
+                tracing::error!("finishing a piece of work panicked");
+            }
+        }
+        blocks::finish(&self.shared, enqueues, committed);
+    }
+
+    fn transaction(
+        &mut self,
+        jobs: &mut [(Box<dyn Job>, Result<()>)],
+        enqueues: &mut Vec<blocks::Enqueue>,
+    ) -> Result<blocks::Written> {
+        if self.conn.is_none() {
+            let conn = storage::open(&self.directory, self.purpose())?;
+            self.conn = Some(conn);
+            self.data_version = -1;
+        }
+        let conn = self.conn.as_ref().expect("it was opened above");
+        let outcome = begin(conn)
+            .and_then(|()| foreign::look(conn, &self.shared, &mut self.data_version))
+            .and_then(|()| execute_all(conn, jobs))
+            .and_then(|()| blocks::write(conn, enqueues))
+            .and_then(|written| {
+                commit(conn)?;
+                Ok(written)
+            });
+        if outcome.is_err() {
+            self.recover_connection();
+        }
+        outcome
+    }
+
+    /// After a failure nothing that this connection remembers is trusted: it is closed (which
+    /// undoes what is open) and opened again for the next commit. The log itself is safe: the next
+    /// transaction writes the frames of the failed one again.
+    fn recover_connection(&mut self) {
+        self.conn = None;
+    }
+
+    /// Looks for what other processes changed.
+    fn look_around(&mut self) {
+        let Some(conn) = &self.conn else { return };
+        if let Err(error) = foreign::look(conn, &self.shared, &mut self.data_version) {
+            tracing::warn!(%error, "looking for changes by other processes failed");
+        }
+    }
+
+    /// Removes what has expired, once a minute, and lets the log be copied back.
+    fn keep_up(&mut self, is_idle: bool) {
+        let Some(conn) = &self.conn else { return };
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.step(conn, is_idle);
+        }
+        if self.mode == Mode::Server && Instant::now() >= self.upkeep_due {
+            self.upkeep_due = Instant::now() + Duration::from_secs(60);
+            if let Err(error) = upkeep::prune(conn, &self.shared) {
+                if !conn.is_autocommit() {
+                    let _ = conn.execute_batch("ROLLBACK");
+                }
+                tracing::warn!(%error, "removing expired counters failed");
+            }
+        }
+    }
+}
+
+fn begin(conn: &Connection) -> Result<()> {
+    Ok(conn.prepare_cached("BEGIN IMMEDIATE")?.raw_execute().map(drop)?)
+}
+
+fn commit(conn: &Connection) -> Result<()> {
+    Ok(conn.prepare_cached("COMMIT")?.raw_execute().map(drop)?)
+}
+
+/// Does every job; one that fails is undone by itself. An error here means that the transaction as
+/// a whole is lost.
+fn execute_all(conn: &Connection, jobs: &mut [(Box<dyn Job>, Result<()>)]) -> Result<()> {
+    for (index, (job, result)) in jobs.iter_mut().enumerate() {
+        // The first job needs no savepoint: to undo it is to begin again.
+        let first = index == 0;
+        if !first {
+            conn.prepare_cached("SAVEPOINT job")?.raw_execute()?;
+        }
+        *result = catch_unwind(AssertUnwindSafe(|| job.execute(conn))).unwrap_or_else(|_| {
+            Err(EngineError::Unavailable("a mistake in MUTT: the work panicked".to_owned()))
+        });
+        if conn.is_autocommit() {
+            // SQLite itself gave the whole transaction up: the disk is full, or worse.
+            let error = std::mem::replace(result, Ok(())).err();
+            return Err(error.unwrap_or_else(|| {
+                EngineError::Unavailable("the transaction was given up".to_owned())
+            }));
+        }
+        match (&*result, first) {
+            (Ok(()), true) => {}
+            (Ok(()), false) => drop(conn.prepare_cached("RELEASE job")?.raw_execute()?),
+            (Err(_), true) => {
+                conn.execute_batch("ROLLBACK")?;
+                begin(conn)?;
+            }
+            (Err(_), false) => conn.execute_batch("ROLLBACK TO job; RELEASE job")?,
+        }
+    }
+    Ok(())
+}
+
+/// The commit's end for one of many who wait for it.
+fn again<T>(committed: &Result<T>) -> Result<()> {
+    match committed {
+        Ok(_) => Ok(()),
+        Err(EngineError::Unusable(text)) => Err(EngineError::Unusable(text.clone())),
+        Err(EngineError::Unavailable(text)) => Err(EngineError::Unavailable(text.clone())),
+        Err(error) => Err(EngineError::Unavailable(error.to_string())),
+    }
+}

@@ -1,0 +1,119 @@
+//! The client side of the API: what live commands speak to.
+
+use std::time::Duration;
+
+use clap::Args;
+use mutt_config::Secret;
+use mutt_config::secrets::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+
+use crate::context::Context;
+use crate::exit::{Failure, Outcome};
+
+/// Where the API is.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
+    /// Address of the API [default: this machine, port `SERVER_PORT_WEBUI`]
+    #[arg(long, env = "MUTT_URL", value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// A client of one API.
+#[derive(Debug)]
+pub struct Api {
+    base: String,
+    key: Option<SecretString>,
+    http: reqwest::Client,
+}
+
+impl Api {
+    /// The API that `target` names, else the one that these settings start.
+    pub fn new(context: &Context, target: &Target) -> Outcome<Self> {
+        let base = target.url.clone().unwrap_or_else(|| {
+            let settings = &context.loaded.settings;
+            let host = match settings.bind_address {
+                addr if addr.is_unspecified() => "127.0.0.1".to_owned(),
+                addr if addr.is_ipv6() => format!("[{addr}]"),
+                addr => addr.to_string(),
+            };
+            format!("http://{host}:{}", settings.server_port_webui)
+        });
+        let http = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .build()
+            .map_err(Failure::failed)?;
+        Ok(Self {
+            base: base.trim_end_matches('/').to_owned(),
+            key: context.key(Secret::WebuiApiKey)?,
+            http,
+        })
+    }
+
+    /// The API's address.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    async fn request(&self, path: &str) -> Outcome<reqwest::Response> {
+        let mut request = self.http.get(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            request = request.header("x-api-key", key.expose_secret());
+        }
+        let answer = request.send().await.map_err(|_| {
+            Failure::failed(format!(
+                "nothing answers at {}. Is MUTT running (`mutt serve`, `mutt demo`)? Name another \
+                 address with --url, its data with --data-dir.",
+                self.base
+            ))
+        })?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(answer),
+            401 | 403 => Err(Failure::denied(format!(
+                "{} does not accept the key; set WEBUI_API_KEY, or name the server's data \
+                 directory with --data-dir",
+                self.base
+            ))),
+            status => Err(Failure::failed(format!("{}{path} answered {status}", self.base))),
+        }
+    }
+
+    /// Reads a JSON document.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        let answer = tokio::time::timeout(Duration::from_secs(10), self.request(path))
+            .await
+            .map_err(|_| Failure::failed(format!("{} does not answer within 10 s", self.base)))??;
+        answer.json().await.map_err(|error| Failure::failed(format!("{path}: {error}")))
+    }
+
+    /// Opens a stream of server-sent events.
+    pub async fn stream(&self, path: &str) -> Outcome<Stream> {
+        Ok(Stream { answer: self.request(path).await?, buffer: Vec::new() })
+    }
+}
+
+/// Server-sent events, one at a time.
+#[derive(Debug)]
+pub struct Stream {
+    answer: reqwest::Response,
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    /// The data of the next event; `None` when the server ended the stream.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
+                let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
+                let text = String::from_utf8_lossy(&event);
+                let data: Vec<&str> =
+                    text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect();
+                if data.is_empty() {
+                    continue;
+                }
+                return Some(data.join("\n"));
+            }
+            let chunk = self.answer.chunk().await.ok()??;
+            self.buffer.extend_from_slice(&chunk);
+        }
+    }
+}

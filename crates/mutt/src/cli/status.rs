@@ -1,0 +1,123 @@
+//! `mutt status`.
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::api::{Api, Target};
+use crate::context::Context;
+use crate::exit::{Failure, Outcome};
+use crate::output::{self, Style, Table};
+
+/// What waits, who works, how the sink is. Exit code 3 where something is wrong.
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What `GET /api/v2/status` says.
+#[derive(Debug, Deserialize)]
+pub struct State {
+    pub version: String,
+    pub engine: String,
+    pub queues: Vec<Queue>,
+    pub workers: Vec<Worker>,
+    pub circuit: Circuit,
+    pub rates: Rates,
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Queue {
+    pub name: String,
+    pub depth: u64,
+    pub claimed: u64,
+    pub oldest: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Worker {
+    pub kind: String,
+    pub pod: String,
+    pub held: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Circuit {
+    pub state: String,
+    pub failures: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Rates {
+    pub current_rate_1m: f64,
+    pub avg_rate_15m: f64,
+    pub avg_rate_1h: f64,
+}
+
+impl Status {
+    /// Prints it.
+    pub async fn run(self, context: &Context) -> Outcome {
+        let api = Api::new(context, &self.target)?;
+        let document: serde_json::Value = api.get("/api/v2/status").await?;
+        let state = State::deserialize(&document)
+            .map_err(|error| Failure::failed(format!("the status is not understood: {error}")))?;
+        if context.json {
+            output::json(&document);
+        } else {
+            print(&state);
+        }
+        match state.problems.len() {
+            0 => Ok(()),
+            1 => Err(Failure::problem(&state.problems[0])),
+            many => Err(Failure::problem(format!("{many} problems: {}", state.problems.join("; ")))),
+        }
+    }
+}
+
+fn print(state: &State) {
+    let colour = output::colour();
+    output::line(&format!("MUTT {} on {}", state.version, state.engine));
+    let closed = state.circuit.state == "closed";
+    let circuit = if closed {
+        output::paint(colour, Style::Green, "closed")
+    } else {
+        output::paint(colour, Style::Red, &state.circuit.state)
+    };
+    output::line(&format!(
+        "events/min {:.0} now, {:.0} over 15 min, {:.0} over 1 h    circuit {circuit} ({} failures)",
+        state.rates.current_rate_1m,
+        state.rates.avg_rate_15m,
+        state.rates.avg_rate_1h,
+        state.circuit.failures
+    ));
+    output::line("");
+    let mut table = Table::new(&["QUEUE", "WAITING", "CLAIMED", "OLDEST"]);
+    for queue in &state.queues {
+        let oldest = queue.oldest.map_or_else(|| "-".into(), age);
+        table.row([
+            queue.name.clone(),
+            output::count(queue.depth),
+            output::count(queue.claimed),
+            oldest,
+        ]);
+    }
+    table.print();
+    output::line("");
+    let mut table = Table::new(&["WORKER", "POD", "HOLDS"]);
+    for worker in &state.workers {
+        table.row([worker.kind.clone(), worker.pod.clone(), output::count(worker.held)]);
+    }
+    table.print();
+}
+
+/// How long ago, in the largest unit that says it.
+pub fn age(time: jiff::Timestamp) -> String {
+    let seconds = jiff::Timestamp::now().duration_since(time).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
