@@ -16,7 +16,8 @@ use serde_json::json;
 use super::alert_state::Waiting;
 use super::blocks::{History, Written};
 use super::shared::Shared;
-use super::{Embedded, alerts, blocks, config_audit, timestamp};
+use super::config_audit::{Operation, Record, record_change};
+use super::{Embedded, alerts, blocks, timestamp};
 use crate::catalog::Change;
 use crate::dead_letters::{
     DeadLetter, DeadLetterFilter, DeadLetters, Dlq, DlqEntry, Reason, Remediated, ReplayPolicy,
@@ -266,20 +267,12 @@ fn act(
     let entries = moved.replayed + moved.discarded;
     if entries > 0 {
         let (operation, new) = match action {
-            Action::Replay => ("UPDATE", Some(json!({ "replayed": entries }))),
-            Action::Discard => ("DELETE", None),
+            Action::Replay => (Operation::Update, Some(json!({ "replayed": entries }))),
+            Action::Discard => (Operation::Delete, None),
         };
         let old = json!({ "queue": queue.key(), "entries": entries, "filter": filter });
-        config_audit::record_change(
-            tx,
-            by,
-            operation,
-            TABLE,
-            None,
-            Some(queue.name()),
-            Some(old),
-            new,
-        )?;
+        let key = Some(queue.name());
+        record_change(tx, by, Record { operation, table: TABLE, id: None, key, old: Some(old), new })?;
     }
     Ok(moved)
 }

@@ -166,7 +166,7 @@ fn insert_audit(tx: &Connection, claim: &EventClaim, rows: &[AuditRow]) -> Resul
         return Ok(());
     }
     let events: Vec<&[u8]> = claim.iter().collect();
-    let mut inserted = 0;
+    let mut inserted = 0_i64;
     let (eights, rest) = rows.as_chunks::<ROWS>();
     if !eights.is_empty() {
         let mut statement = tx.prepare_cached(&audit_sql(ROWS))?;
@@ -174,14 +174,14 @@ fn insert_audit(tx: &Connection, claim: &EventClaim, rows: &[AuditRow]) -> Resul
             for (index, row) in eight.iter().enumerate() {
                 bind(&mut statement, index * COLUMNS, row, &events)?;
             }
-            inserted += statement.raw_execute()?;
+            inserted += statement.raw_execute()? as i64;
         }
     }
     if !rest.is_empty() {
         let mut statement = tx.prepare_cached(&audit_sql(1))?;
         for row in rest {
             bind(&mut statement, 0, row, &events)?;
-            inserted += statement.raw_execute()?;
+            inserted += statement.raw_execute()? as i64;
         }
     }
     tx.prepare_cached("UPDATE facts SET value = value + ?1 WHERE name = 'audit_rows'")?

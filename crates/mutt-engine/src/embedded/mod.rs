@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::error::{EngineError, Result};
-use crate::live::Changed;
 
 mod alert_state;
 mod alerts;
@@ -23,6 +22,7 @@ mod catalog;
 mod checkpoint;
 mod config;
 mod config_audit;
+
 mod counters;
 mod dead_letters;
 mod decide;
@@ -140,11 +140,6 @@ impl Embedded {
             workers: workers::Registry::default(),
             lock: Mutex::new(lock),
         }))
-    }
-
-    /// Tells whoever keeps a copy of something that it changed.
-    fn announce(&self, change: Changed) {
-        self.shared.announce(change);
     }
 
     /// Refuses what only a server does.

@@ -269,9 +269,10 @@ where
     }
 
     fn finish(self: Box<Self>, result: Result<()>) {
-        let result = result.map(|()| self.done.expect("a job that succeeded has a result"));
+        let Self { done, then, answer, .. } = *self;
+        let result = result.map(|()| done.expect("a job that succeeded has a result"));
         // Where the caller went away nobody needs the answer.
-        let _ = self.answer.send((self.then)(result));
+        let _ = answer.send(then(result));
     }
 }
 
