@@ -8,6 +8,7 @@
 #[allow(dead_code, reason = "the tests use the rest")]
 mod naive;
 
+use std::fmt::Write;
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -189,12 +190,8 @@ fn lines(count: usize, suffix: &str) -> Vec<String> {
     (0..count)
         .map(|n| {
             let mut line = format!("<189>{n}: router{}: %", dice.below(50));
-            line.push_str(&format!(
-                "{}-{}-{}:",
-                dice.word(),
-                dice.below(8),
-                dice.word()
-            ));
+            let (facility, severity, name) = (dice.word(), dice.below(8), dice.word());
+            write!(line, "{facility}-{severity}-{name}:").expect("a String takes all");
             while line.len() < 295 {
                 line.push(' ');
                 if dice.below(6) == 0 {

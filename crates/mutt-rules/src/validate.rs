@@ -101,15 +101,16 @@ impl RuleDraft {
                 "is empty and would match every message; give 1 to 255 characters, or leave it \
                  out and give trap_oid",
             ));
-        } else if check_text(FIELD, text, TEXT_MAX, errors) && self.match_type == MatchType::Regex {
-            if let Err(error) = Pattern::check(text) {
-                let position = error.position;
-                errors.push(FieldError {
-                    field: FIELD,
-                    message: error.to_string(),
-                    position,
-                });
-            }
+        } else if check_text(FIELD, text, TEXT_MAX, errors)
+            && self.match_type == MatchType::Regex
+            && let Err(error) = Pattern::check(text)
+        {
+            let position = error.position;
+            errors.push(FieldError {
+                field: FIELD,
+                message: error.to_string(),
+                position,
+            });
         }
     }
 
@@ -124,16 +125,16 @@ impl RuleDraft {
             }
             return;
         };
-        if check_text(FIELD, text, TEXT_MAX, errors) {
-            if let Err(error) = text.parse::<Oid>() {
-                let position = Some(error.position);
-                let message = format!("'{text}' is no OID: {error}");
-                errors.push(FieldError {
-                    field: FIELD,
-                    message,
-                    position,
-                });
-            }
+        if check_text(FIELD, text, TEXT_MAX, errors)
+            && let Err(error) = text.parse::<Oid>()
+        {
+            let position = Some(error.position);
+            let message = format!("'{text}' is no OID: {error}");
+            errors.push(FieldError {
+                field: FIELD,
+                message,
+                position,
+            });
         }
     }
 }

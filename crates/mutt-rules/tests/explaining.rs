@@ -74,15 +74,15 @@ fn what_takes_no_part() {
     let set = RuleSet::compile([
         with(contains(1, 1, "down"), |rule| rule.draft.is_active = false),
         with(contains(2, 1, "down"), |rule| {
-            rule.deleted_at = Some(Timestamp::UNIX_EPOCH)
+            rule.deleted_at = Some(Timestamp::UNIX_EPOCH);
         }),
         rule(3, 1, MatchType::Regex, "(down"),
         with(contains(4, 1, ""), |rule| {
-            rule.draft.trap_oid = Some("x".into())
+            rule.draft.trap_oid = Some("x".into());
         }),
         contains(5, 1, ""),
         with(contains(6, 1, "down"), |rule| {
-            rule.draft.syslog_severity = Some(8)
+            rule.draft.syslog_severity = Some(8);
         }),
         rule(7, 1, MatchType::OidPrefix, "down"),
         contains(8, 9, "down"),
@@ -154,11 +154,11 @@ fn every_verdict_in_words() {
         contains(1, 1, "FLAP"),
         rule(2, 2, MatchType::Regex, "vlan [0-9]+"),
         with(contains(3, 3, "link"), |rule| {
-            rule.draft.syslog_severity = Some(2)
+            rule.draft.syslog_severity = Some(2);
         }),
         with(contains(4, 4, "link"), cisco),
         with(contains(5, 5, "link"), |rule| {
-            rule.draft.mode = Mode::Observe
+            rule.draft.mode = Mode::Observe;
         }),
         rule(
             6,
@@ -218,7 +218,7 @@ fn every_verdict_in_words() {
 fn traps_in_words() {
     let oid = |id, oid: &str| {
         with(rule(id, 1, MatchType::OidPrefix, ""), |rule| {
-            rule.draft.trap_oid = Some(oid.into())
+            rule.draft.trap_oid = Some(oid.into());
         })
     };
     let set = RuleSet::compile([oid(1, ".1.3.6.1.4.1.99"), oid(2, ".1.3.6.1.4.1.9")]);

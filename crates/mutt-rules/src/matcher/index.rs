@@ -12,8 +12,10 @@ use aho_corasick::{Anchored, StartKind, dfa, nfa};
 use super::literals::AnyOf;
 use super::{Best, Compiled, Line, Text};
 
-/// Above this many literals the DFA falls out of the cache and the smaller NFA is faster.
-const DFA_MAX_LITERALS: usize = 3_000;
+/// Above this many literals the DFA falls out of the cache, and the NFA, a twentieth of its size,
+/// is as fast. Measured: 100 literals, DFA 0.84 and NFA 1.55 µs a line; 1,200, both 2.4; 3,600,
+/// 7.1 and 4.2; 11,000, 42 and 9.7.
+const DFA_MAX_LITERALS: usize = 2_000;
 
 /// The automaton and what each of its literals is good for.
 pub(super) struct Index {

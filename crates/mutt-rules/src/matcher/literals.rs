@@ -72,10 +72,11 @@ impl Walk {
                 if repetition.min == 0 {
                     self.flush();
                 } else if let Some(letter) = single(&repetition.sub) {
-                    for _ in 0..repetition.min.min(MAX_LEN as u32) {
-                        self.run.push(letter);
-                    }
-                    if repetition.max != Some(repetition.min) || repetition.min > MAX_LEN as u32 {
+                    let copies = usize::try_from(repetition.min)
+                        .unwrap_or(MAX_LEN)
+                        .min(MAX_LEN);
+                    self.run.extend(std::iter::repeat_n(letter, copies));
+                    if repetition.max != Some(repetition.min) || copies == MAX_LEN {
                         self.flush();
                     }
                 } else {
