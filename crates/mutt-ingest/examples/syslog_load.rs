@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, ptr};
 
+use mutt_engine::EventQueue;
 use mutt_engine::embedded::{Embedded, Mode};
-use mutt_engine::{Engine, EventQueue};
 use mutt_ingest::metrics::IngestMetrics;
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
@@ -52,7 +52,10 @@ fn send_datagrams(addr: SocketAddr, rate: f64, time: Duration) -> u64 {
         .iter_mut()
         // SAFETY: the bytes are only read by the kernel; the strings live as long as the parts.
         .map(|text| unsafe {
-            libc::iovec { iov_base: text.as_bytes_mut().as_mut_ptr().cast(), iov_len: text.len() }
+            libc::iovec {
+                iov_base: text.as_bytes_mut().as_mut_ptr().cast(),
+                iov_len: text.len(),
+            }
         })
         .collect();
     let mut headers: Vec<libc::mmsghdr> = parts
@@ -74,7 +77,12 @@ fn send_datagrams(addr: SocketAddr, rate: f64, time: Duration) -> u64 {
         }
         // SAFETY: the headers, parts and texts they point to are alive and of the stated lengths.
         let count = unsafe {
-            libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BURST as libc::c_uint, 0)
+            libc::sendmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BURST as libc::c_uint,
+                0,
+            )
         };
         sent += u64::try_from(count).expect("loopback takes datagrams");
     }
@@ -86,7 +94,9 @@ fn send_lines(addr: SocketAddr, time: Duration) -> u64 {
     let mut stream = TcpStream::connect(addr).expect("the listener runs");
     let (start, mut sent) = (Instant::now(), 0);
     while start.elapsed() < time {
-        stream.write_all(block.as_bytes()).expect("the listener reads");
+        stream
+            .write_all(block.as_bytes())
+            .expect("the listener reads");
         sent += 256;
     }
     sent
@@ -95,8 +105,16 @@ fn send_lines(addr: SocketAddr, time: Duration) -> u64 {
 /// Seconds of processor time that this process used, and those of the calling thread.
 fn cpu_seconds(of: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{of}/stat")).expect("Linux");
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks: f64 = fields[11..13].iter().map(|text| text.parse().unwrap_or(0.0)).sum();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .map(|text| text.parse().unwrap_or(0.0))
+        .sum();
     ticks / 100.0
 }
 
@@ -104,16 +122,18 @@ fn cpu_seconds(of: &str) -> f64 {
 async fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let number = |index: usize, default: usize| {
-        arguments.get(index).map_or(default, |text| text.parse().expect("a number"))
+        arguments
+            .get(index)
+            .map_or(default, |text| text.parse().expect("a number"))
     };
     let udp = arguments.first().is_none_or(|kind| kind == "udp");
     let time = Duration::from_secs(number(2, 5) as u64);
 
     let data = tempfile::tempdir().expect("a temporary directory");
-    let engine = Arc::new(Embedded::open(data.path(), Mode::Server).expect("a new engine"));
+    let engine = Embedded::open(data.path(), Mode::Server).expect("a new engine");
     engine.set_queue_limit(1_000_000_000);
     let metrics = IngestMetrics::register(&mut Registry::default());
-    let admission = Admission::new(Arc::clone(&engine) as Arc<dyn Engine>, metrics.clone());
+    let admission = Admission::new(engine.clone(), metrics.clone());
     let stop = CancellationToken::new();
     let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
 
@@ -122,11 +142,20 @@ async fn main() {
         options.sockets = number(3, options.sockets);
         let listener = SyslogUdp::bind(options, admission).expect("a free port");
         let addr = listener.local_addr();
-        (tokio::spawn(listener.run(stop.clone())), Listener::SyslogUdp, addr)
+        (
+            tokio::spawn(listener.run(stop.clone())),
+            Listener::SyslogUdp,
+            addr,
+        )
     } else {
-        let listener = SyslogTcp::bind(SyslogTcpOptions::new(local), admission).expect("a free port");
+        let listener =
+            SyslogTcp::bind(SyslogTcpOptions::new(local), admission).expect("a free port");
         let addr = listener.local_addr();
-        (tokio::spawn(listener.run(stop.clone())), Listener::SyslogTcp, addr)
+        (
+            tokio::spawn(listener.run(stop.clone())),
+            Listener::SyslogTcp,
+            addr,
+        )
     };
 
     let senders = if udp { 1 } else { number(1, 4) };
@@ -135,7 +164,11 @@ async fn main() {
     let threads: Vec<_> = (0..senders)
         .map(|_| {
             thread::spawn(move || {
-                let sent = if udp { send_datagrams(addr, rate, time) } else { send_lines(addr, time) };
+                let sent = if udp {
+                    send_datagrams(addr, rate, time)
+                } else {
+                    send_lines(addr, time)
+                };
                 (sent, cpu_seconds("thread-self"))
             })
         })

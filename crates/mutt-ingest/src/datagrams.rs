@@ -49,7 +49,10 @@ impl Datagrams {
         let slot = self.next;
         self.next += 1;
         let start = slot * self.slot_len;
-        Some((address(&self.names[slot]), &self.bytes[start..start + self.lengths[slot]]))
+        Some((
+            address(&self.names[slot]),
+            &self.bytes[start..start + self.lengths[slot]],
+        ))
     }
 
     /// Takes what waits in the socket, up to as many as there are buffers, without waiting. Returns
@@ -60,14 +63,19 @@ impl Datagrams {
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.received = 0;
         self.next = 0;
-        let mut parts: [libc::iovec; SLOTS] =
-            [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; SLOTS];
+        let mut parts: [libc::iovec; SLOTS] = [libc::iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        }; SLOTS];
         // SAFETY: `mmsghdr` is a C struct of integers and pointers; all zero is a valid value (no
         // address, no parts, no control data).
         let mut headers: [libc::mmsghdr; SLOTS] = unsafe { mem::zeroed() };
         let slots = self.bytes.chunks_exact_mut(self.slot_len);
-        for (((header, part), name), slot) in
-            headers.iter_mut().zip(&mut parts).zip(&mut self.names).zip(slots)
+        for (((header, part), name), slot) in headers
+            .iter_mut()
+            .zip(&mut parts)
+            .zip(&mut self.names)
+            .zip(slots)
         {
             part.iov_base = slot.as_mut_ptr().cast();
             part.iov_len = slot.len();
@@ -89,7 +97,9 @@ impl Datagrams {
                 ptr::null_mut(),
             )
         };
-        let Ok(taken) = usize::try_from(taken) else { return Err(io::Error::last_os_error()) };
+        let Ok(taken) = usize::try_from(taken) else {
+            return Err(io::Error::last_os_error());
+        };
         for (length, header) in self.lengths.iter_mut().zip(&headers[..taken]) {
             *length = (header.msg_len as usize).min(self.slot_len);
         }
@@ -127,7 +137,11 @@ pub(crate) fn force_receive_buffer(socket: BorrowedFd<'_>, bytes: usize) -> io::
             libc::socklen_t::try_from(mem::size_of_val(&value)).unwrap_or(0),
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// How many datagrams the kernel has dropped at this socket since it was made; wraps at 2³².
@@ -152,7 +166,11 @@ pub(crate) fn kernel_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
             &raw mut length,
         )
     };
-    if result == 0 { Ok(values[DROPS]) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(values[DROPS])
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 #[cfg(test)]
@@ -201,10 +219,14 @@ mod tests {
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let texts: Vec<_> = (0..SLOTS + 3).map(|n| n.to_string().into_bytes()).collect();
         for text in &texts {
-            sender.send_to(text, receiver.local_addr().unwrap()).unwrap();
+            sender
+                .send_to(text, receiver.local_addr().unwrap())
+                .unwrap();
         }
-        let received: Vec<_> =
-            collect(&receiver, 100, texts.len()).into_iter().map(|(_, text)| text).collect();
+        let received: Vec<_> = collect(&receiver, 100, texts.len())
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
         assert_eq!(received, texts);
     }
 
@@ -221,12 +243,16 @@ mod tests {
     #[test]
     fn what_the_kernel_drops_is_told() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket2::SockRef::from(&receiver).set_recv_buffer_size(4096).unwrap();
+        socket2::SockRef::from(&receiver)
+            .set_recv_buffer_size(4096)
+            .unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         assert_eq!(kernel_drops(receiver.as_fd()).unwrap(), 0);
         let sent = 200;
         for _ in 0..sent {
-            sender.send_to(&[b'x'; 300], receiver.local_addr().unwrap()).unwrap();
+            sender
+                .send_to(&[b'x'; 300], receiver.local_addr().unwrap())
+                .unwrap();
         }
         while kernel_drops(receiver.as_fd()).unwrap() == 0 {
             std::thread::yield_now();

@@ -60,7 +60,11 @@ pub(crate) struct Forming {
 impl Forming {
     /// An empty batch that is full at `max_bytes`.
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { batch: Batch::new(), max_bytes, room: (0, 0) }
+        Self {
+            batch: Batch::new(),
+            max_bytes,
+            room: (0, 0),
+        }
     }
 
     /// Where the next event is written to.
@@ -136,7 +140,14 @@ impl Outbox {
         depth: usize,
     ) -> Self {
         let give_up = CancellationToken::new();
-        Self { admission, listener, overflow, depth, under_way: Vec::new(), give_up }
+        Self {
+            admission,
+            listener,
+            overflow,
+            depth,
+            under_way: Vec::new(),
+            give_up,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -156,7 +167,10 @@ impl Outbox {
 
     /// Sends a batch on its way. There must be room. Never waits.
     async fn push(&mut self, batch: Batch) {
-        debug_assert!(!self.is_full(), "a batch is pushed only where there is room");
+        debug_assert!(
+            !self.is_full(),
+            "a batch is pushed only where there is room"
+        );
         let events = batch.len() as u64;
         let delivery = Box::pin(deliver(
             self.admission.clone(),
@@ -178,8 +192,13 @@ impl Outbox {
     async fn settled(&mut self) {
         poll_fn(|cx| {
             let before = self.under_way.len();
-            self.under_way.retain_mut(|batch| batch.delivery.as_mut().poll(cx).is_pending());
-            if self.under_way.len() < before { Poll::Ready(()) } else { Poll::Pending }
+            self.under_way
+                .retain_mut(|batch| batch.delivery.as_mut().poll(cx).is_pending());
+            if self.under_way.len() < before {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
         .await;
     }
@@ -191,7 +210,11 @@ impl Outbox {
     }
 
     fn count_lost(&self, reason: RejectReason, events: u64) {
-        self.admission.metrics().listener(self.listener).rejected(reason).inc_by(events);
+        self.admission
+            .metrics()
+            .listener(self.listener)
+            .rejected(reason)
+            .inc_by(events);
     }
 }
 
@@ -207,7 +230,9 @@ async fn deliver(
     let mut pause = BACKOFF.0;
     loop {
         // The engine consumes what it is offered, also when it refuses: keep a copy to offer again.
-        let Err(error) = admission.admit(listener, batch.clone()).await else { return };
+        let Err(error) = admission.admit(listener, batch.clone()).await else {
+            return;
+        };
         if let Some(head) = head_that_fits(&error, &batch) {
             let taken = head.len();
             if admission.admit(listener, head).await.is_ok() {
@@ -218,7 +243,11 @@ async fn deliver(
         let hopeless = !error.is_temporary() && !matches!(error, EngineError::Unusable(_));
         if hopeless || overflow == Overflow::Shed || give_up.is_cancelled() {
             let reason = RejectReason::from(&error);
-            admission.metrics().listener(listener).rejected(reason).inc_by(batch.len() as u64);
+            admission
+                .metrics()
+                .listener(listener)
+                .rejected(reason)
+                .inc_by(batch.len() as u64);
             if hopeless {
                 let (listener, events) = (listener.name(), batch.len());
                 tracing::error!(listener, events, %error, "events cannot be stored; they are dropped");
@@ -235,7 +264,9 @@ async fn deliver(
 /// The first events of a batch that is longer than the queue has room for, so that a large batch
 /// gets through a short queue too.
 fn head_that_fits(error: &EngineError, batch: &Batch) -> Option<Batch> {
-    let EngineError::Full { depth, limit } = error else { return None };
+    let EngineError::Full { depth, limit } = error else {
+        return None;
+    };
     let room = usize::try_from(limit.saturating_sub(*depth)).unwrap_or(usize::MAX);
     (0 < room && room < batch.len()).then(|| batch.iter().take(room).collect())
 }

@@ -77,10 +77,27 @@ impl ListenError {
         source: io::Error,
     ) -> Self {
         match source.kind() {
-            io::ErrorKind::AddrInUse => Self::InUse { protocol, addr, setting },
-            io::ErrorKind::PermissionDenied => Self::NotPermitted { protocol, addr, setting },
-            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress { protocol, addr, setting },
-            _ => Self::Other { protocol, addr, setting, source },
+            io::ErrorKind::AddrInUse => Self::InUse {
+                protocol,
+                addr,
+                setting,
+            },
+            io::ErrorKind::PermissionDenied => Self::NotPermitted {
+                protocol,
+                addr,
+                setting,
+            },
+            io::ErrorKind::AddrNotAvailable => Self::NoSuchAddress {
+                protocol,
+                addr,
+                setting,
+            },
+            _ => Self::Other {
+                protocol,
+                addr,
+                setting,
+                source,
+            },
         }
     }
 }
@@ -183,12 +200,19 @@ mod tests {
     fn several_sockets_share_one_port_and_nobody_else_does() {
         let sockets = bind_udp(LOCAL, 3, 65_536, "SYSLOG_UDP_ADDR").unwrap();
         let addr = sockets[0].local_addr().unwrap();
-        assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == addr));
+        assert!(
+            sockets
+                .iter()
+                .all(|socket| socket.local_addr().unwrap() == addr)
+        );
         for count in [1, 2] {
             let error = bind_udp(addr, count, 65_536, "SYSLOG_UDP_ADDR").unwrap_err();
             assert!(matches!(error, ListenError::InUse { .. }));
             let text = error.to_string();
-            assert!(text.contains(&addr.to_string()) && text.contains("SYSLOG_UDP_ADDR"), "{text}");
+            assert!(
+                text.contains(&addr.to_string()) && text.contains("SYSLOG_UDP_ADDR"),
+                "{text}"
+            );
         }
     }
 
@@ -198,10 +222,18 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let text = bind_tcp(addr, "SYSLOG_TCP_ADDR").unwrap_err().to_string();
         assert!(text.contains(&format!("TCP {addr} is in use")), "{text}");
-        assert!(text.contains("SYSLOG_TCP_ADDR") && text.contains("ss -lnp"), "{text}");
+        assert!(
+            text.contains("SYSLOG_TCP_ADDR") && text.contains("ss -lnp"),
+            "{text}"
+        );
         // TEST-NET-1 belongs to no machine.
-        let text = bind_tcp("192.0.2.1:0".parse().unwrap(), "X").unwrap_err().to_string();
-        assert!(text.contains("does not have the address 192.0.2.1"), "{text}");
+        let text = bind_tcp("192.0.2.1:0".parse().unwrap(), "X")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("does not have the address 192.0.2.1"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -34,7 +34,10 @@ impl SyslogLines {
             listener: metrics.listener(listener).clone(),
             notes: Note::ALL.map(|note| metrics.note(note.name())),
         };
-        Self { counters: Arc::new(counters), max_line }
+        Self {
+            counters: Arc::new(counters),
+            max_line,
+        }
     }
 
     /// Adds the event that `line` is. `frame` is what was odd about its frame.
@@ -48,7 +51,16 @@ impl SyslogLines {
     ) {
         let correlation = receipt.correlation();
         let notes = forming.batch().push_with(|out| {
-            parse_framed_into(line, frame, peer, receipt.at, correlation, self.max_line, out).notes
+            parse_framed_into(
+                line,
+                frame,
+                peer,
+                receipt.at,
+                correlation,
+                self.max_line,
+                out,
+            )
+            .notes
         });
         self.counters.listener.received.inc();
         // Neither priority, time nor host: text that nothing but its receipt makes an event.
@@ -78,7 +90,10 @@ impl Receipt {
     pub(crate) fn now() -> Self {
         let mut correlation = [0; 36];
         EventId::new().encode(&mut correlation);
-        Self { at: Timestamp::now(), correlation }
+        Self {
+            at: Timestamp::now(),
+            correlation,
+        }
     }
 
     fn correlation(&self) -> &str {

@@ -115,7 +115,12 @@ impl Place {
             return None;
         }
         shared.connections.fetch_add(1, Ordering::Relaxed);
-        shared.admission.metrics().listener(Listener::SyslogTcp).connections.inc();
+        shared
+            .admission
+            .metrics()
+            .listener(Listener::SyslogTcp)
+            .connections
+            .inc();
         Some(Self(Arc::clone(shared)))
     }
 }
@@ -123,7 +128,12 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.admission.metrics().listener(Listener::SyslogTcp).connections.dec();
+        self.0
+            .admission
+            .metrics()
+            .listener(Listener::SyslogTcp)
+            .connections
+            .dec();
     }
 }
 
@@ -145,8 +155,17 @@ impl SyslogTcp {
         let addr = listener.local_addr().map_err(other)?;
         let lines = SyslogLines::new(admission.metrics(), Listener::SyslogTcp, options.max_line);
         let connections = AtomicUsize::new(0);
-        let shared = Arc::new(Shared { admission, options, lines, connections });
-        Ok(Self { listener, addr, shared })
+        let shared = Arc::new(Shared {
+            admission,
+            options,
+            lines,
+            connections,
+        });
+        Ok(Self {
+            listener,
+            addr,
+            shared,
+        })
     }
 
     /// Where it listens; the port is the real one.
@@ -198,7 +217,12 @@ impl SyslogTcp {
         connections: &mut JoinSet<()>,
     ) {
         let Some(place) = Place::take(&self.shared) else {
-            self.shared.admission.metrics().listener(Listener::SyslogTcp).refused.inc();
+            self.shared
+                .admission
+                .metrics()
+                .listener(Listener::SyslogTcp)
+                .refused
+                .inc();
             tracing::debug!(%peer, "too many syslog connections; this one is closed");
             return;
         };
@@ -220,7 +244,9 @@ async fn receive<S: AsyncRead + Unpin + Send>(
     place: Place,
     stop: CancellationToken,
 ) {
-    let Shared { admission, options, .. } = &*place.0;
+    let Shared {
+        admission, options, ..
+    } = &*place.0;
     let mut intake = StreamIntake {
         stream,
         peer: peer.to_canonical(),
@@ -259,9 +285,14 @@ impl<S> StreamIntake<S> {
                 return false;
             }
             match self.framer.next(&self.buffer[self.done..]) {
-                Step::Line { range, consumed, notes } => {
+                Step::Line {
+                    range,
+                    consumed,
+                    notes,
+                } => {
                     let line = &self.buffer[self.done..][range];
-                    self.lines.add(line, notes, self.peer, &self.receipt, forming);
+                    self.lines
+                        .add(line, notes, self.peer, &self.receipt, forming);
                     self.done += consumed;
                 }
                 Step::Skip(bytes) => self.done += bytes,
@@ -326,7 +357,8 @@ impl<S: AsyncRead + Unpin + Send> Intake for StreamIntake<S> {
         self.split(false, forming);
         let rest = &self.buffer[self.done..];
         if let Some((range, notes)) = self.framer.finish(rest) {
-            self.lines.add(&rest[range], notes, self.peer, &self.receipt, forming);
+            self.lines
+                .add(&rest[range], notes, self.peer, &self.receipt, forming);
         }
         self.buffer = Vec::new();
         self.done = 0;

@@ -97,14 +97,27 @@ impl SyslogUdp {
             setting: SETTING,
             source,
         };
-        let sockets = bind_udp(options.addr, options.sockets, options.receive_buffer, SETTING)?;
-        let sockets: Vec<UdpSocket> =
-            sockets.into_iter().map(UdpSocket::from_std).collect::<io::Result<_>>().map_err(other)?;
+        let sockets = bind_udp(
+            options.addr,
+            options.sockets,
+            options.receive_buffer,
+            SETTING,
+        )?;
+        let sockets: Vec<UdpSocket> = sockets
+            .into_iter()
+            .map(UdpSocket::from_std)
+            .collect::<io::Result<_>>()
+            .map_err(other)?;
         let addr = match sockets.first() {
             Some(socket) => socket.local_addr().map_err(other)?,
             None => options.addr,
         };
-        Ok(Self { sockets, addr, admission, options })
+        Ok(Self {
+            sockets,
+            addr,
+            admission,
+            options,
+        })
     }
 
     /// Where it listens; the port is the real one.
@@ -162,13 +175,22 @@ struct KernelDrops {
 
 impl KernelDrops {
     fn new(socket: Arc<UdpSocket>, admission: &Admission) -> Self {
-        let counter = admission.metrics().listener(Listener::SyslogUdp).kernel_drops.clone();
-        Self { socket, counter, seen: 0 }
+        let counter = admission
+            .metrics()
+            .listener(Listener::SyslogUdp)
+            .kernel_drops
+            .clone();
+        Self {
+            socket,
+            counter,
+            seen: 0,
+        }
     }
 
     fn count(&mut self) {
         if let Ok(drops) = kernel_drops(self.socket.as_fd()) {
-            self.counter.inc_by(u64::from(drops.wrapping_sub(self.seen)));
+            self.counter
+                .inc_by(u64::from(drops.wrapping_sub(self.seen)));
             self.seen = drops;
         }
     }
@@ -212,7 +234,8 @@ impl Intake for UdpIntake {
         loop {
             while let Some((peer, message)) = self.datagrams.next() {
                 any = true;
-                self.lines.add(message, Notes::NONE, peer, &self.receipt, forming);
+                self.lines
+                    .add(message, Notes::NONE, peer, &self.receipt, forming);
                 if forming.is_full() {
                     return Poll::Ready(Ok(Filled::Full));
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mutt_engine::embedded::{Embedded, Mode};
-use mutt_engine::{Engine, EventClaim, EventQueue};
+use mutt_engine::{EventClaim, EventQueue};
 use mutt_ingest::metrics::IngestMetrics;
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
@@ -38,25 +38,37 @@ struct Bed {
 impl Bed {
     fn new() -> Self {
         let data = TempDir::new().unwrap();
-        let engine = Arc::new(Embedded::open(data.path(), Mode::Server).unwrap());
+        let engine = Embedded::open(data.path(), Mode::Server).unwrap();
         let metrics = IngestMetrics::register(&mut Registry::default());
-        let admission = Admission::new(Arc::clone(&engine) as Arc<dyn Engine>, metrics);
+        let admission = Admission::new(engine.clone(), metrics);
         let stop = CancellationToken::new();
-        Self { engine, admission, stop, claims: Vec::new(), _data: data }
+        Self {
+            engine,
+            admission,
+            stop,
+            claims: Vec::new(),
+            _data: data,
+        }
     }
 
     fn udp(&self, change: impl FnOnce(&mut SyslogUdpOptions)) -> (SocketAddr, JoinHandle<()>) {
         let mut options = SyslogUdpOptions::new(LOCAL);
         change(&mut options);
         let listener = SyslogUdp::bind(options, self.admission.clone()).unwrap();
-        (listener.local_addr(), tokio::spawn(listener.run(self.stop.clone())))
+        (
+            listener.local_addr(),
+            tokio::spawn(listener.run(self.stop.clone())),
+        )
     }
 
     fn tcp(&self, change: impl FnOnce(&mut SyslogTcpOptions)) -> (SocketAddr, JoinHandle<()>) {
         let mut options = SyslogTcpOptions::new(LOCAL);
         change(&mut options);
         let listener = SyslogTcp::bind(options, self.admission.clone()).unwrap();
-        (listener.local_addr(), tokio::spawn(listener.run(self.stop.clone())))
+        (
+            listener.local_addr(),
+            tokio::spawn(listener.run(self.stop.clone())),
+        )
     }
 
     /// The next `count` events in the order of the queue, and no more than that.
@@ -64,10 +76,16 @@ impl Bed {
         let worker: Arc<str> = "test".into();
         let mut events = Vec::new();
         while events.len() < count {
-            let claim = self.engine.claim_events(&worker, count - events.len(), PATIENCE);
+            let claim = self
+                .engine
+                .claim_events(&worker, count - events.len(), PATIENCE);
             let claim = claim.await.unwrap();
             let claim = claim.unwrap_or_else(|| panic!("{} of {count} events came", events.len()));
-            events.extend(claim.iter().map(|text| serde_json::from_slice(text).unwrap()));
+            events.extend(
+                claim
+                    .iter()
+                    .map(|text| serde_json::from_slice(text).unwrap()),
+            );
             self.claims.push(claim);
         }
         assert_eq!(events.len(), count);
@@ -76,7 +94,10 @@ impl Bed {
 
     async fn messages(&mut self, count: usize) -> Vec<String> {
         let events = self.events(count).await;
-        events.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+        events
+            .iter()
+            .map(|event| event["message"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     async fn depth(&self) -> u64 {
@@ -92,13 +113,20 @@ impl Bed {
     }
 
     fn rejected(&self, listener: Listener, reason: RejectReason) -> u64 {
-        self.admission.metrics().listener(listener).rejected(reason).get()
+        self.admission
+            .metrics()
+            .listener(listener)
+            .rejected(reason)
+            .get()
     }
 
     /// Stops the listener; what it received is in the queue afterwards.
     async fn stop(&self, listener: JoinHandle<()>) {
         self.stop.cancel();
-        timeout(PATIENCE, listener).await.expect("the listener stops").unwrap();
+        timeout(PATIENCE, listener)
+            .await
+            .expect("the listener stops")
+            .unwrap();
     }
 }
 
@@ -109,7 +137,9 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what}: never"));
+    timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: never"));
 }
 
 fn has_note(event: &Value, note: &str) -> bool {
@@ -137,7 +167,12 @@ async fn a_datagram_is_an_event_with_its_sender_and_time() {
     assert_eq!(events[0]["source"], "syslog");
     assert_eq!(events[0]["source_ip"], "127.0.0.1");
     for field in ["_event_id", "_received_at", "_correlation_id"] {
-        assert!(events[0][field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+        assert!(
+            events[0][field]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{field}"
+        );
     }
     // What cannot be parsed is still an event, of the peer's address.
     assert_eq!(events[1]["hostname"], "127.0.0.1");
@@ -158,7 +193,10 @@ async fn several_udp_sockets_and_senders_lose_nothing() {
         let socket = UdpSocket::bind(LOCAL).await.unwrap();
         for number in 0..50 {
             let message = format!("sender {sender} number {number}");
-            socket.send_to(format!("<13>{message}").as_bytes(), addr).await.unwrap();
+            socket
+                .send_to(format!("<13>{message}").as_bytes(), addr)
+                .await
+                .unwrap();
             expected.push(message);
         }
     }
@@ -174,7 +212,11 @@ async fn a_datagram_that_is_too_long_is_cut_and_an_empty_one_is_an_event_too() {
     let mut bed = Bed::new();
     let (addr, listener) = bed.udp(|options| options.max_line = 500);
     let sender = UdpSocket::bind(LOCAL).await.unwrap();
-    for text in ["", &format!("<13>Oct 11 22:14:15 h p: {}", "x".repeat(3_000)), "<13>good"] {
+    for text in [
+        "",
+        &format!("<13>Oct 11 22:14:15 h p: {}", "x".repeat(3_000)),
+        "<13>good",
+    ] {
         sender.send_to(text.as_bytes(), addr).await.unwrap();
     }
     let events = bed.events(3).await;
@@ -194,9 +236,15 @@ async fn a_full_queue_holds_datagrams_back_and_loses_none() {
     let sender = UdpSocket::bind(LOCAL).await.unwrap();
     let expected: Vec<_> = (0..300).map(|number| format!("number {number}")).collect();
     for message in &expected {
-        sender.send_to(format!("<13>{message}").as_bytes(), addr).await.unwrap();
+        sender
+            .send_to(format!("<13>{message}").as_bytes(), addr)
+            .await
+            .unwrap();
     }
-    eventually("the queue is full", || bed.accepted(Listener::SyslogUdp) == 10).await;
+    eventually("the queue is full", || {
+        bed.accepted(Listener::SyslogUdp) == 10
+    })
+    .await;
     assert_eq!(bed.depth().await, 10);
     let mut messages = bed.messages(expected.len()).await;
     messages.sort();
@@ -204,7 +252,10 @@ async fn a_full_queue_holds_datagrams_back_and_loses_none() {
     sorted.sort();
     assert_eq!(messages, sorted);
     bed.stop(listener).await;
-    assert_eq!(bed.rejected(Listener::SyslogUdp, RejectReason::QueueFull), 0);
+    assert_eq!(
+        bed.rejected(Listener::SyslogUdp, RejectReason::QueueFull),
+        0
+    );
 }
 
 #[tokio::test]
@@ -213,7 +264,11 @@ async fn what_the_kernel_drops_is_counted() {
     bed.engine.set_queue_limit(1);
     let (addr, listener) = bed.udp(|options| options.receive_buffer = 4_096);
     let sender = UdpSocket::bind(LOCAL).await.unwrap();
-    let metrics = bed.admission.metrics().listener(Listener::SyslogUdp).clone();
+    let metrics = bed
+        .admission
+        .metrics()
+        .listener(Listener::SyslogUdp)
+        .clone();
     // Nothing is taken out of the queue: MUTT reads no more at some point, the small buffer fills,
     // and what the kernel drops from then on shows at once.
     let sent = 20_000;
@@ -243,15 +298,23 @@ async fn events_that_the_queue_never_takes_are_counted_when_the_listener_stops()
     eventually("all are read", || bed.received(Listener::SyslogUdp) == 20).await;
     bed.stop(listener).await;
     assert_eq!(bed.accepted(Listener::SyslogUdp), 3);
-    assert_eq!(bed.rejected(Listener::SyslogUdp, RejectReason::QueueFull), 17);
+    assert_eq!(
+        bed.rejected(Listener::SyslogUdp, RejectReason::QueueFull),
+        17
+    );
 }
 
 #[tokio::test]
 async fn both_framings_are_told_apart_and_keep_their_order() {
     let mut bed = Bed::new();
     let (addr, listener) = bed.tcp(|_| {});
-    let messages: Vec<_> = (0..3_000).map(|number| format!("<13>message number {number}")).collect();
-    let lines: String = messages.iter().map(|message| format!("{message}\n")).collect();
+    let messages: Vec<_> = (0..3_000)
+        .map(|number| format!("<13>message number {number}"))
+        .collect();
+    let lines: String = messages
+        .iter()
+        .map(|message| format!("{message}\n"))
+        .collect();
     let frames: String = messages.iter().map(|message| counted(message)).collect();
     for stream_text in [lines, frames] {
         let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -280,7 +343,11 @@ async fn a_stream_may_be_split_at_every_byte() {
             tokio::task::yield_now().await;
             stream.write_all(tail).await.unwrap();
             drop(stream);
-            assert_eq!(bed.messages(2).await, expected, "split at {split} of {text:?}");
+            assert_eq!(
+                bed.messages(2).await,
+                expected,
+                "split at {split} of {text:?}"
+            );
         }
         // And every byte by itself.
         let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -306,7 +373,11 @@ async fn a_giant_line_is_cut_and_the_next_good_one_passes() {
         stream.write_all(text.as_bytes()).await.unwrap();
         stream.shutdown().await.unwrap();
         let events = bed.events(2).await;
-        assert!(has_note(&events[0], "truncated"), "{:.300}", events[0].to_string());
+        assert!(
+            has_note(&events[0], "truncated"),
+            "{:.300}",
+            events[0].to_string()
+        );
         assert!(events[0]["message"].as_str().unwrap().len() <= 1_000);
         assert_eq!(events[1]["message"], "good");
     }
@@ -337,10 +408,18 @@ async fn bytes_that_are_not_utf_8_are_replaced_and_noted() {
     let text = b"<13>caf\xe9 \xff\xfe end\n";
     let mut stream = TcpStream::connect(tcp).await.unwrap();
     stream.write_all(text).await.unwrap();
-    UdpSocket::bind(LOCAL).await.unwrap().send_to(text, udp).await.unwrap();
+    UdpSocket::bind(LOCAL)
+        .await
+        .unwrap()
+        .send_to(text, udp)
+        .await
+        .unwrap();
     for event in bed.events(2).await {
         let message = event["message"].as_str().unwrap();
-        assert!(message.starts_with("caf\u{fffd}") && message.ends_with(" end"), "{message}");
+        assert!(
+            message.starts_with("caf\u{fffd}") && message.ends_with(" end"),
+            "{message}"
+        );
         assert!(has_note(&event, "invalid_utf8"), "{event}");
     }
     bed.stop(tcp_listener).await;
@@ -376,17 +455,31 @@ async fn garbage_harms_nobody() {
     stream.write_all(b"<13>still here\n").await.unwrap();
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-    eventually("all datagrams are read", || bed.received(Listener::SyslogUdp) == 50).await;
+    eventually("all datagrams are read", || {
+        bed.received(Listener::SyslogUdp) == 50
+    })
+    .await;
     bed.stop(tcp_listener).await;
     bed.stop(udp_listener).await;
     for listener in [Listener::SyslogTcp, Listener::SyslogUdp] {
-        let refused: u64 = RejectReason::ALL.map(|reason| bed.rejected(listener, reason)).iter().sum();
-        assert_eq!(bed.received(listener), bed.accepted(listener) + refused, "{listener:?}");
+        let refused: u64 = RejectReason::ALL
+            .map(|reason| bed.rejected(listener, reason))
+            .iter()
+            .sum();
+        assert_eq!(
+            bed.received(listener),
+            bed.accepted(listener) + refused,
+            "{listener:?}"
+        );
     }
     // Whatever came of it is valid JSON with the fields that every event has.
     let count = usize::try_from(bed.depth().await).unwrap();
     let events = bed.events(count).await;
-    assert!(events.iter().all(|event| event["message"].is_string() && event["hostname"].is_string()));
+    assert!(
+        events
+            .iter()
+            .all(|event| event["message"].is_string() && event["hostname"].is_string())
+    );
     assert!(events.iter().any(|event| event["message"] == "still here"));
 }
 
@@ -401,7 +494,10 @@ async fn two_hundred_connections_each_keep_their_order() {
     }
     for round in 0..rounds {
         for (number, stream) in streams.iter_mut().enumerate() {
-            stream.write_all(format!("<13>{number} {round}\n").as_bytes()).await.unwrap();
+            stream
+                .write_all(format!("<13>{number} {round}\n").as_bytes())
+                .await
+                .unwrap();
         }
     }
     let mut next = vec![0; connections];
@@ -411,7 +507,11 @@ async fn two_hundred_connections_each_keep_their_order() {
         assert_eq!(round, next[number].to_string(), "connection {number}");
         next[number] += 1;
     }
-    let metrics = bed.admission.metrics().listener(Listener::SyslogTcp).clone();
+    let metrics = bed
+        .admission
+        .metrics()
+        .listener(Listener::SyslogTcp)
+        .clone();
     assert_eq!(metrics.connections.get(), 200);
     drop(streams);
     eventually("the connections end", || metrics.connections.get() == 0).await;
@@ -427,23 +527,37 @@ async fn a_full_queue_holds_the_sender_back_and_loses_nothing() {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let sender = tokio::spawn(async move {
         for number in 0..count {
-            stream.write_all(format!("<13>number {number}\n").as_bytes()).await.unwrap();
+            stream
+                .write_all(format!("<13>number {number}\n").as_bytes())
+                .await
+                .unwrap();
         }
     });
-    eventually("the queue is full", || bed.accepted(Listener::SyslogTcp) == 100).await;
+    eventually("the queue is full", || {
+        bed.accepted(Listener::SyslogTcp) == 100
+    })
+    .await;
     // Another sender is still let in while the queue is full, and gets through afterwards.
     let mut other = TcpStream::connect(addr).await.unwrap();
     other.write_all(b"<13>from another\n").await.unwrap();
     assert_eq!(bed.depth().await, 100);
 
     let mut messages = bed.messages(count + 1).await;
-    let place = messages.iter().position(|message| message == "from another").unwrap();
+    let place = messages
+        .iter()
+        .position(|message| message == "from another")
+        .unwrap();
     messages.remove(place);
-    let expected: Vec<_> = (0..count).map(|number| format!("number {number}")).collect();
+    let expected: Vec<_> = (0..count)
+        .map(|number| format!("number {number}"))
+        .collect();
     assert!(messages == expected, "order or number is wrong");
     sender.await.unwrap();
     bed.stop(listener).await;
-    assert_eq!(bed.rejected(Listener::SyslogTcp, RejectReason::QueueFull), 0);
+    assert_eq!(
+        bed.rejected(Listener::SyslogTcp, RejectReason::QueueFull),
+        0
+    );
 }
 
 #[tokio::test]
@@ -467,7 +581,10 @@ async fn a_sender_that_does_not_stop_is_not_read_while_the_queue_is_full() {
         sent
     };
     assert!(sent.await > 0);
-    eventually("the queue is full", || bed.accepted(Listener::SyslogTcp) == 1).await;
+    eventually("the queue is full", || {
+        bed.accepted(Listener::SyslogTcp) == 1
+    })
+    .await;
     // One batch under way, one that forms, one read: that is all MUTT holds.
     let held = bed.received(Listener::SyslogTcp);
     assert!((1..=2_100).contains(&held), "{held}");
@@ -480,12 +597,17 @@ async fn by_option_a_full_queue_sheds_and_counts() {
     bed.engine.set_queue_limit(10);
     let (addr, listener) = bed.tcp(|options| options.overflow = Overflow::Shed);
     let mut stream = TcpStream::connect(addr).await.unwrap();
-    let lines: String = (0..500).map(|number| format!("<13>number {number}\n")).collect();
+    let lines: String = (0..500)
+        .map(|number| format!("<13>number {number}\n"))
+        .collect();
     stream.write_all(lines.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
     assert_eq!(bed.accepted(Listener::SyslogTcp), 10);
-    assert_eq!(bed.rejected(Listener::SyslogTcp, RejectReason::QueueFull), 490);
+    assert_eq!(
+        bed.rejected(Listener::SyslogTcp, RejectReason::QueueFull),
+        490
+    );
     // With room again, events pass again.
     bed.events(10).await;
     let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -498,7 +620,11 @@ async fn by_option_a_full_queue_sheds_and_counts() {
 async fn beyond_the_limit_connections_are_accepted_closed_and_counted() {
     let mut bed = Bed::new();
     let (addr, listener) = bed.tcp(|options| options.max_connections = 2);
-    let metrics = bed.admission.metrics().listener(Listener::SyslogTcp).clone();
+    let metrics = bed
+        .admission
+        .metrics()
+        .listener(Listener::SyslogTcp)
+        .clone();
     let first = TcpStream::connect(addr).await.unwrap();
     let _second = TcpStream::connect(addr).await.unwrap();
     eventually("both are in", || metrics.connections.get() == 2).await;
@@ -519,7 +645,9 @@ async fn what_was_sent_before_the_stop_is_stored() {
     let (addr, listener) = bed.tcp(|_| {});
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let count = 2_000;
-    let lines: String = (0..count).map(|number| format!("<13>number {number}\n")).collect();
+    let lines: String = (0..count)
+        .map(|number| format!("<13>number {number}\n"))
+        .collect();
     stream.write_all(lines.as_bytes()).await.unwrap();
     stream.write_all(b"<13>half a li").await.unwrap();
     eventually("some are read", || bed.received(Listener::SyslogTcp) > 0).await;
@@ -527,7 +655,10 @@ async fn what_was_sent_before_the_stop_is_stored() {
     let messages = bed.messages(count + 1).await;
     assert_eq!(messages.first().unwrap(), "number 0");
     assert_eq!(messages[count], "half a li");
-    assert!(TcpStream::connect(addr).await.is_err(), "nobody listens any more");
+    assert!(
+        TcpStream::connect(addr).await.is_err(),
+        "nobody listens any more"
+    );
 }
 
 #[tokio::test]
@@ -536,9 +667,15 @@ async fn a_port_that_is_taken_is_named() {
     let (udp, udp_listener) = bed.udp(|options| options.sockets = 2);
     let (tcp, tcp_listener) = bed.tcp(|_| {});
     let error = SyslogUdp::bind(SyslogUdpOptions::new(udp), bed.admission.clone()).unwrap_err();
-    assert!(error.to_string().contains(&format!("UDP {udp} is in use")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("UDP {udp} is in use")),
+        "{error}"
+    );
     let error = SyslogTcp::bind(SyslogTcpOptions::new(tcp), bed.admission.clone()).unwrap_err();
-    assert!(error.to_string().contains(&format!("TCP {tcp} is in use")), "{error}");
+    assert!(
+        error.to_string().contains(&format!("TCP {tcp} is in use")),
+        "{error}"
+    );
     bed.stop(udp_listener).await;
     bed.stop(tcp_listener).await;
 }
@@ -547,7 +684,11 @@ async fn a_port_that_is_taken_is_named() {
 /// test against.
 #[tokio::test]
 async fn logger_is_understood_in_every_dialect() {
-    let present = tokio::process::Command::new("logger").arg("--version").output().await.is_ok();
+    let present = tokio::process::Command::new("logger")
+        .arg("--version")
+        .output()
+        .await
+        .is_ok();
     if !present {
         eprintln!("skipped: there is no `logger` (package bsdutils or util-linux)");
         return;
@@ -571,7 +712,10 @@ async fn logger_is_understood_in_every_dialect() {
             .spawn()
             .unwrap();
         let mut input = logger.stdin.take().unwrap();
-        input.write_all(b"disk sda1 is full\nfan 2 stopped\n").await.unwrap();
+        input
+            .write_all(b"disk sda1 is full\nfan 2 stopped\n")
+            .await
+            .unwrap();
         drop(input);
         assert!(logger.wait().await.unwrap().success(), "logger {options:?}");
         let events = bed.events(2).await;
