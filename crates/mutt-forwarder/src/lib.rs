@@ -19,7 +19,7 @@ pub use backoff::Backoff;
 pub use error::ForwarderError;
 pub use forwarder::{Forwarder, ForwarderOptions};
 pub use health::{Health, HealthReport};
-pub use metrics::{ForwarderMetrics, RemediationMetrics};
+pub use metrics::{ForwarderMetrics, RemediationMetrics, Tally};
 pub use mock::MockMoog;
 pub use remediation::{Remediation, RemediationOptions};
 pub use sink::{Delivery, Fault, Keys, MoogOptions, MoogSink, Outgoing, Shape, Sink};

@@ -129,7 +129,31 @@ pub struct ForwarderMetrics {
     circuit_seen: Mutex<CircuitState>,
 }
 
+/// What became of deliveries so far, for whoever shows it beside the metrics page.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    delivered: Counter,
+    failed: Vec<Counter>,
+}
+
+impl Tally {
+    /// Alerts delivered.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.get()
+    }
+
+    /// Requests that failed, for whatever reason.
+    pub fn failed(&self) -> u64 {
+        self.failed.iter().map(Counter::get).sum()
+    }
+}
+
 impl ForwarderMetrics {
+    /// The counters of what was delivered and what failed.
+    pub fn tally(&self) -> Tally {
+        Tally { delivered: self.delivered.clone(), failed: self.requests[1..].to_vec() }
+    }
+
     /// Registers everything the forwarder counts.
     pub fn register(registry: &mut Registry) -> Self {
         let requests = Family::<Request, Counter>::default();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mutt_engine::{Attempt, Engine, EngineError, Settlement};
+use mutt_engine::{AlertQueue, Attempt, EngineError, Settlement};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -30,7 +30,7 @@ pub(crate) struct Settler {
 }
 
 impl Settler {
-    pub(crate) fn start(engine: Arc<dyn Engine>, metrics: Arc<ForwarderMetrics>) -> Self {
+    pub(crate) fn start(engine: Arc<dyn AlertQueue>, metrics: Arc<ForwarderMetrics>) -> Self {
         let (attempts, queue) = mpsc::unbounded_channel();
         let unsettled = Arc::new(AtomicUsize::new(0));
         let freed = Arc::new(Notify::new());
@@ -75,7 +75,7 @@ impl Settler {
 }
 
 async fn settle(
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn AlertQueue>,
     metrics: Arc<ForwarderMetrics>,
     mut queue: mpsc::UnboundedReceiver<Attempt>,
     unsettled: Arc<AtomicUsize>,
@@ -106,7 +106,7 @@ async fn settle(
 
 /// Settles until it is done; `None` where the engine will never take it.
 async fn persist(
-    engine: &dyn Engine,
+    engine: &dyn AlertQueue,
     metrics: &ForwarderMetrics,
     attempts: Vec<Attempt>,
 ) -> Option<u64> {
@@ -135,4 +135,93 @@ fn count_where(attempts: &[Attempt], is: impl Fn(&Settlement) -> bool) -> u64 {
         .iter()
         .filter(|attempt| is(&attempt.settlement))
         .count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use async_trait::async_trait;
+    use mutt_engine::ClaimedAlert;
+    use parking_lot::Mutex;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+
+    /// A queue that fails as often as it is told, and notes what it was given.
+    #[derive(Default)]
+    struct Queue {
+        failures: Mutex<VecDeque<EngineError>>,
+        settled: Mutex<Vec<Vec<u64>>>,
+    }
+
+    #[async_trait]
+    impl AlertQueue for Queue {
+        async fn claim_alerts(
+            &self,
+            _: &Arc<str>,
+            _: usize,
+            _: Duration,
+        ) -> mutt_engine::Result<Vec<ClaimedAlert>> {
+            Ok(Vec::new())
+        }
+
+        async fn settle_alerts(&self, attempts: Vec<Attempt>) -> mutt_engine::Result<u64> {
+            if let Some(error) = self.failures.lock().pop_front() {
+                return Err(error);
+            }
+            let claims: Vec<_> = attempts.iter().map(|attempt| attempt.alert.claim).collect();
+            let count = claims.len() as u64;
+            self.settled.lock().push(claims);
+            Ok(count)
+        }
+
+        async fn alert_depth(&self) -> mutt_engine::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    fn delivered(claim: u64) -> Attempt {
+        let alert = ClaimedAlert {
+            claim,
+            worker: "w".into(),
+            element: Arc::from(&b"{}"[..]),
+            attempts: 0,
+            replays: 0,
+        };
+        Attempt { alert, settlement: Settlement::Delivered, log: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settlements_survive_an_outage_of_the_store() {
+        let queue = Arc::new(Queue::default());
+        let away = || EngineError::Unavailable("disk full".to_owned());
+        queue.failures.lock().extend((0..20).map(|_| away()));
+        let metrics = Arc::new(ForwarderMetrics::register(&mut Registry::default()));
+        let settler = Settler::start(queue.clone(), metrics.clone());
+        (1..=3).for_each(|claim| settler.settle(delivered(claim)));
+        assert_eq!(settler.unsettled(), 3);
+        while settler.unsettled() > 0 {
+            settler.freed().await;
+        }
+        settler.finish().await;
+        assert_eq!(*queue.settled.lock(), [vec![1, 2, 3]], "once, all together, in order");
+        assert_eq!(metrics.delivered.get(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_is_lost_holds_nothing_up() {
+        let queue = Arc::new(Queue::default());
+        queue.failures.lock().push_back(EngineError::Fenced);
+        let metrics = Arc::new(ForwarderMetrics::register(&mut Registry::default()));
+        let settler = Settler::start(queue.clone(), metrics.clone());
+        settler.settle(delivered(1));
+        while settler.unsettled() > 0 {
+            settler.freed().await;
+        }
+        settler.settle(delivered(2));
+        settler.finish().await;
+        assert_eq!(*queue.settled.lock(), [vec![2]]);
+        assert_eq!((metrics.errors.get(), metrics.delivered.get()), (1, 1));
+    }
 }

@@ -23,7 +23,7 @@ pub struct Api {
     /// The engine.
     pub engine: Arc<dyn Engine>,
     /// Who may ask.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// What this process counted since it started.
     pub totals: Arc<dyn Fn() -> Totals + Send + Sync>,
     /// What is wrong now, in words.

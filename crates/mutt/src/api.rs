@@ -73,7 +73,10 @@ impl Api {
                  directory with --data-dir",
                 self.base
             ))),
-            status => Err(Failure::failed(format!("{}{path} answered {status}", self.base))),
+            status => Err(Failure::failed(format!(
+                "{}{path} answered {status}",
+                self.base
+            ))),
         }
     }
 
@@ -82,12 +85,18 @@ impl Api {
         let answer = tokio::time::timeout(Duration::from_secs(10), self.request(path))
             .await
             .map_err(|_| Failure::failed(format!("{} does not answer within 10 s", self.base)))??;
-        answer.json().await.map_err(|error| Failure::failed(format!("{path}: {error}")))
+        answer
+            .json()
+            .await
+            .map_err(|error| Failure::failed(format!("{path}: {error}")))
     }
 
     /// Opens a stream of server-sent events.
     pub async fn stream(&self, path: &str) -> Outcome<Stream> {
-        Ok(Stream { answer: self.request(path).await?, buffer: Vec::new() })
+        Ok(Stream {
+            answer: self.request(path).await?,
+            buffer: Vec::new(),
+        })
     }
 }
 
@@ -105,8 +114,11 @@ impl Stream {
             if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\n\n") {
                 let event: Vec<u8> = self.buffer.drain(..end + 2).collect();
                 let text = String::from_utf8_lossy(&event);
-                let data: Vec<&str> =
-                    text.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim_start).collect();
+                let data: Vec<&str> = text
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("data:"))
+                    .map(str::trim_start)
+                    .collect();
                 if data.is_empty() {
                     continue;
                 }

@@ -27,7 +27,9 @@ impl Context {
     pub fn new(global: &Global) -> Outcome<Self> {
         let mut sources = Sources::of_process(global.config.as_deref())?;
         if let Some(dir) = &global.data_dir {
-            sources.environment.insert("MUTT_DATA_DIR".into(), dir.display().to_string());
+            sources
+                .environment
+                .insert("MUTT_DATA_DIR".into(), dir.display().to_string());
         }
         Self::from_sources(&sources, global.json)
     }
@@ -35,7 +37,11 @@ impl Context {
     /// From given sources; the demo sets its own.
     pub fn from_sources(sources: &Sources, json: bool) -> Outcome<Self> {
         let loaded = mutt_config::load(sources)?;
-        Ok(Self { loaded, environment: sources.environment.clone(), json })
+        Ok(Self {
+            loaded,
+            environment: sources.environment.clone(),
+            json,
+        })
     }
 
     /// The data directory.

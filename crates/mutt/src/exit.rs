@@ -18,22 +18,34 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// It failed: 1.
     pub fn failed(message: impl fmt::Display) -> Self {
-        Self { code: 1, message: message.to_string() }
+        Self {
+            code: 1,
+            message: message.to_string(),
+        }
     }
 
     /// It was used wrongly: 2.
     pub fn usage(message: impl fmt::Display) -> Self {
-        Self { code: 2, message: message.to_string() }
+        Self {
+            code: 2,
+            message: message.to_string(),
+        }
     }
 
     /// It found a problem: 3.
     pub fn problem(message: impl fmt::Display) -> Self {
-        Self { code: 3, message: message.to_string() }
+        Self {
+            code: 3,
+            message: message.to_string(),
+        }
     }
 
     /// Not allowed: 4.
     pub fn denied(message: impl fmt::Display) -> Self {
-        Self { code: 4, message: message.to_string() }
+        Self {
+            code: 4,
+            message: message.to_string(),
+        }
     }
 
     /// Says why on standard error.

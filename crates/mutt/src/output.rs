@@ -42,12 +42,18 @@ pub fn paint(colour: bool, style: Style, text: &str) -> String {
         Style::Green => 32,
         Style::Cyan => 36,
     };
-    if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    if colour {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Text from outside, safe to show: control characters cannot move the cursor or change colours.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// At most `width` characters, the last an ellipsis where something was cut.
@@ -62,9 +68,12 @@ pub fn cut(text: &str, width: usize) -> String {
 
 /// The terminal's width in columns; 100 where there is none.
 pub fn width() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or_else(|| {
-        terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
-    })
+    std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok())
+        .unwrap_or_else(|| {
+            terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0))
+        })
 }
 
 /// Prints a value as JSON, one line.
@@ -89,12 +98,15 @@ pub struct Table {
 impl Table {
     /// A table with these headings.
     pub fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()] }
+        Self {
+            rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()],
+        }
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().map(|cell| harmless(&cell)).collect());
+        self.rows
+            .push(cells.into_iter().map(|cell| harmless(&cell)).collect());
     }
 
     /// Whether there is nothing under the headings.
@@ -128,7 +140,11 @@ impl Table {
                     }
                 }
                 let text = width.map_or(text.clone(), |width| cut(&text, width));
-                if index == 0 { paint(colour, Style::Bold, &text) } else { text }
+                if index == 0 {
+                    paint(colour, Style::Bold, &text)
+                } else {
+                    text
+                }
             })
             .collect()
     }
@@ -144,7 +160,9 @@ impl Table {
 
 /// A time as a person at this machine reads it, with its offset.
 pub fn local(time: Timestamp) -> String {
-    time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+    time.to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S%:z")
+        .to_string()
 }
 
 /// A count with thousands apart: `1,234,567`.
@@ -169,7 +187,10 @@ mod tests {
         let mut table = Table::new(&["ID", "HOST"]);
         table.row(["1".into(), "a\x1b[2Jb".into()]);
         table.row(["1000".into(), "c".into()]);
-        assert_eq!(table.lines(false, None), ["ID    HOST", "1     a [2Jb", "1000  c"]);
+        assert_eq!(
+            table.lines(false, None),
+            ["ID    HOST", "1     a [2Jb", "1000  c"]
+        );
         assert_eq!(table.lines(false, Some(6))[1], "1    …");
     }
 

@@ -37,7 +37,12 @@ pub fn init(level: &str, json: bool, pod: &str) {
             .with_writer(writer)
             .boxed()
     };
-    if tracing_subscriber::registry().with(filter).with(layer).try_init().is_ok() {
+    if tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .try_init()
+        .is_ok()
+    {
         let _ = FILTER.set(handle);
     }
 }
@@ -70,7 +75,9 @@ mod json_lines {
 
     impl JsonLines {
         pub fn new(pod: &str) -> Self {
-            Self { pod: pod.to_owned() }
+            Self {
+                pod: pod.to_owned(),
+            }
         }
     }
 
@@ -86,9 +93,14 @@ mod json_lines {
             event: &Event<'_>,
         ) -> fmt::Result {
             let mut fields = Fields(Map::new());
-            fields.0.insert("timestamp".into(), jiff::Timestamp::now().to_string().into());
+            fields.0.insert(
+                "timestamp".into(),
+                jiff::Timestamp::now().to_string().into(),
+            );
             let metadata = event.metadata();
-            fields.0.insert("level".into(), metadata.level().as_str().into());
+            fields
+                .0
+                .insert("level".into(), metadata.level().as_str().into());
             // The crate that speaks is the service: mutt_alerter says "alerter".
             let target = metadata.target().split("::").next().unwrap_or_default();
             let service = target.strip_prefix("mutt_").unwrap_or(target);
@@ -103,7 +115,8 @@ mod json_lines {
 
     impl Visit for Fields {
         fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-            self.0.insert(field.name().into(), format!("{value:?}").into());
+            self.0
+                .insert(field.name().into(), format!("{value:?}").into());
         }
         fn record_str(&mut self, field: &Field, value: &str) {
             self.0.insert(field.name().into(), value.into());

@@ -526,7 +526,7 @@ mod tests {
             "in the past"
         );
         assert_eq!(
-            after("Fri, 31 Dec 9999 23:59:59 GMT"),
+            after("Tue, 31 Dec 2999 23:59:59 GMT"),
             Some(MAX_RETRY_AFTER)
         );
         assert_eq!(after("soon"), None);

@@ -18,7 +18,12 @@ pub struct Completions {
 impl Completions {
     /// Prints them.
     pub fn run(self) -> Outcome {
-        clap_complete::generate(self.shell, &mut Cli::command(), "mutt", &mut std::io::stdout());
+        clap_complete::generate(
+            self.shell,
+            &mut Cli::command(),
+            "mutt",
+            &mut std::io::stdout(),
+        );
         Ok(())
     }
 }

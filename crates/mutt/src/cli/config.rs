@@ -1,9 +1,9 @@
 //! `mutt config`.
 
 use clap::{Args, Subcommand};
+use mutt_engine::Engine;
 use mutt_engine::catalog::ConfigAuditFilter;
 use mutt_engine::dynamic::{self, CONFIG_TABLE, KEYS};
-use mutt_engine::Engine;
 use serde_json::json;
 
 use crate::cli::Global;
@@ -13,7 +13,9 @@ use crate::output::{self, Table};
 
 /// Configuration: static (environment, file) and dynamic (changes while MUTT runs).
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt config check\n  mutt config show\n  mutt config set moog_rate_limit 100 --reason 'agreed with the Moogsoft team'\n  mutt config history moog_rate_limit\n  mutt config revert moog_rate_limit")]
+#[command(
+    after_help = "Examples:\n  mutt config check\n  mutt config show\n  mutt config set moog_rate_limit 100 --reason 'agreed with the Moogsoft team'\n  mutt config history moog_rate_limit\n  mutt config revert moog_rate_limit"
+)]
 pub struct Config {
     #[command(subcommand)]
     command: Command,
@@ -134,7 +136,8 @@ async fn show(context: &Context) -> Outcome {
         output::json(&object);
     } else {
         let mut table = Table::new(&["SETTING", "VALUE", "ORIGIN"]);
-        rows.into_iter().for_each(|(name, value, origin)| table.row([name, value, origin]));
+        rows.into_iter()
+            .for_each(|(name, value, origin)| table.row([name, value, origin]));
         table.print();
     }
     Ok(())
@@ -147,7 +150,9 @@ impl Command {
                 let key = dynamic::known(&key)?;
                 let stored = engine.config_overrides().await?;
                 let base = context.loaded.dynamic();
-                let value = stored.get(key.name).map_or_else(|| base.text(key.name), String::as_str);
+                let value = stored
+                    .get(key.name)
+                    .map_or_else(|| base.text(key.name), String::as_str);
                 if context.json {
                     output::json(&json!({"key": key.name, "value": value}));
                 } else {
@@ -156,7 +161,9 @@ impl Command {
                 Ok(())
             }
             Self::Set { key, value, reason } => {
-                let change = engine.set_config(&key, &value, &Context::change(reason)).await?;
+                let change = engine
+                    .set_config(&key, &value, &Context::change(reason))
+                    .await?;
                 report(context, &change);
                 Ok(())
             }
@@ -178,7 +185,12 @@ fn report(context: &Context, change: &dynamic::ConfigChange) {
         return;
     }
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".into());
-    eprintln!("{}: {} -> {}", change.key, word(&change.old_value), word(&change.new_value));
+    eprintln!(
+        "{}: {} -> {}",
+        change.key,
+        word(&change.old_value),
+        word(&change.new_value)
+    );
 }
 
 async fn history(context: &Context, engine: &dyn Engine, key: Option<String>) -> Outcome {
@@ -224,7 +236,12 @@ async fn history(context: &Context, engine: &dyn Engine, key: Option<String>) ->
     Ok(())
 }
 
-async fn revert(context: &Context, engine: &dyn Engine, key: &str, reason: Option<String>) -> Outcome {
+async fn revert(
+    context: &Context,
+    engine: &dyn Engine,
+    key: &str,
+    reason: Option<String>,
+) -> Outcome {
     let key = dynamic::known(key)?;
     let filter = ConfigAuditFilter {
         table_name: Some(CONFIG_TABLE.into()),
@@ -239,10 +256,21 @@ async fn revert(context: &Context, engine: &dyn Engine, key: &str, reason: Optio
         .next()
         .ok_or_else(|| Failure::usage(format!("{} was never changed", key.name)))?;
     let reason = reason.or_else(|| Some(format!("revert of change {}", last.id)));
-    let before = last.old_values.as_ref().and_then(|values| values.get("value"));
+    let before = last
+        .old_values
+        .as_ref()
+        .and_then(|values| values.get("value"));
     let change = match before.and_then(|value| value.as_str()) {
-        Some(value) => engine.set_config(key.name, value, &Context::change(reason)).await?,
-        None => engine.unset_config(key.name, &Context::change(reason)).await?,
+        Some(value) => {
+            engine
+                .set_config(key.name, value, &Context::change(reason))
+                .await?
+        }
+        None => {
+            engine
+                .unset_config(key.name, &Context::change(reason))
+                .await?
+        }
     };
     report(context, &change);
     Ok(())

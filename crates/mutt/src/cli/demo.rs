@@ -24,7 +24,9 @@ use crate::telemetry;
 /// A busy network in one process: sample rules, generated traffic over real sockets, a pretend
 /// Moogsoft. Nothing is kept unless --keep says where.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt demo\n  mutt demo --rate 2000 --scenario calm\n  mutt demo --for 60")]
+#[command(
+    after_help = "Examples:\n  mutt demo\n  mutt demo --rate 2000 --scenario calm\n  mutt demo --for 60"
+)]
 pub struct Demo {
     /// Everyday messages per second, on average
     #[arg(long, default_value_t = 40.0, value_parser = rate)]
@@ -104,7 +106,11 @@ impl Demo {
                 self.seed,
                 self.rate,
                 Timestamp::now(),
-                if self.scenario == Scenario::Tour { Tour::Full } else { Tour::Calm },
+                if self.scenario == Scenario::Tour {
+                    Tour::Full
+                } else {
+                    Tour::Calm
+                },
             ),
             stop.clone(),
         ));
@@ -138,10 +144,18 @@ impl Demo {
         Ok(())
     }
 
-    fn sources(&self, global: &Global, dir: &std::path::Path, ports: &Ports, mock: &MockMoog) -> Sources {
+    fn sources(
+        &self,
+        global: &Global,
+        dir: &std::path::Path,
+        ports: &Ports,
+        mock: &MockMoog,
+    ) -> Sources {
         let mut sources = Sources {
             environment: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .filter(|(name, _)| name == "USER")
                 .collect(),
             file: None,
@@ -180,25 +194,66 @@ impl Demo {
 
     fn greet(&self, dir: &std::path::Path, ports: &Ports, mock: &MockMoog) {
         let colour = output::colour();
-        let kept = if self.keep.is_some() { "kept" } else { "deleted on exit; keep with --keep DIR" };
+        let kept = if self.keep.is_some() {
+            "kept"
+        } else {
+            "deleted on exit; keep with --keep DIR"
+        };
         let dir = dir.display();
         let say = |name: &str, text: &str| {
-            output::line(&format!("  {} {text}", output::paint(colour, Style::Bold, &format!("{name:<9}"))));
+            output::line(&format!(
+                "  {} {text}",
+                output::paint(colour, Style::Bold, &format!("{name:<9}"))
+            ));
         };
-        output::line(&format!("MUTT {} demo, data in {dir} ({kept})", env!("CARGO_PKG_VERSION")));
-        say("HTTP", &format!("http://127.0.0.1:{}/ingest   key: {dir}/ingest_api_key   health: /health   metrics: /metrics", ports.ingest));
+        output::line(&format!(
+            "MUTT {} demo, data in {dir} ({kept})",
+            env!("CARGO_PKG_VERSION")
+        ));
+        say(
+            "HTTP",
+            &format!(
+                "http://127.0.0.1:{}/ingest   key: {dir}/ingest_api_key   health: /health   metrics: /metrics",
+                ports.ingest
+            ),
+        );
         say("Syslog", &format!("udp+tcp 127.0.0.1:{}", ports.syslog));
-        say("API", &format!("http://127.0.0.1:{}/api/v2/status   key: {dir}/webui_api_key", ports.webui));
-        say("Moogsoft", &format!("a pretend one: http://{}/mock/stats", mock.local_addr()));
+        say(
+            "API",
+            &format!(
+                "http://127.0.0.1:{}/api/v2/status   key: {dir}/webui_api_key",
+                ports.webui
+            ),
+        );
+        say(
+            "Moogsoft",
+            &format!("a pretend one: http://{}/mock/stats", mock.local_addr()),
+        );
         let tour = match self.scenario {
-            Scenario::Tour => "; links flap 0:20, sink fails 0:45, passwords tried 1:10, bad senders 1:30, new device type 2:00",
+            Scenario::Tour => {
+                "; links flap 0:20, sink fails 0:45, passwords tried 1:10, bad senders 1:30, new device type 2:00"
+            }
             Scenario::Calm => "",
         };
-        say("Traffic", &format!("{} events/s from {} devices, seed {}{tour}", self.rate, World::default().devices.len(), self.seed));
+        say(
+            "Traffic",
+            &format!(
+                "{} events/s from {} devices, seed {}{tour}",
+                self.rate,
+                World::default().devices.len(),
+                self.seed
+            ),
+        );
         let data = format!("--data-dir {dir} --url http://127.0.0.1:{}", ports.webui);
         say("Look", &format!("mutt top {data}"));
         say("", &format!("mutt tail {data}"));
-        say("Try", &format!("logger -n 127.0.0.1 -P {} -d '%LINK-3-UPDOWN: Interface Gi0/1, changed state to down'", ports.syslog));
+        say(
+            "Try",
+            &format!(
+                "logger -n 127.0.0.1 -P {} -d '%LINK-3-UPDOWN: Interface Gi0/1, changed state to down'",
+                ports.syslog
+            ),
+        );
         output::line("  Loopback only, sample rules, no TLS. Ctrl-C ends.");
         output::line("");
     }
@@ -206,8 +261,12 @@ impl Demo {
     async fn summary(&self, server: &Server, mock: &MockMoog, began: tokio::time::Instant) {
         let engine = &server.engine;
         let totals = server.totals();
-        let circuit = engine.circuit("moogsoft").await.map_or("unknown", |circuit| circuit.state.name());
-        let waiting = engine.event_depth().await.unwrap_or(0) + engine.alert_depth().await.unwrap_or(0);
+        let circuit = engine
+            .circuit("moogsoft")
+            .await
+            .map_or("unknown", |circuit| circuit.state.name());
+        let waiting =
+            engine.event_depth().await.unwrap_or(0) + engine.alert_depth().await.unwrap_or(0);
         let handled = totals.decided - totals.unhandled.min(totals.decided);
         let share = handled as f64 / totals.decided.max(1) as f64 * 100.0;
         output::line(&format!(
@@ -227,8 +286,14 @@ async fn wait_until(began: tokio::time::Instant, seconds: Option<u64>) {
     }
 }
 
-async fn traffic(targets: Targets, traffic: Traffic, stop: CancellationToken) -> mutt_traffic::Sent {
-    let Ok(mut sender) = Sender::new(targets).await else { return mutt_traffic::Sent::default() };
+async fn traffic(
+    targets: Targets,
+    traffic: Traffic,
+    stop: CancellationToken,
+) -> mutt_traffic::Sent {
+    let Ok(mut sender) = Sender::new(targets).await else {
+        return mutt_traffic::Sent::default();
+    };
     sender.play(traffic, &stop).await;
     sender.counts
 }
@@ -238,8 +303,8 @@ async fn sample_data(engine: &dyn Engine) -> Outcome {
     if !engine.rules().await?.is_empty() {
         return Ok(());
     }
-    let drafts: Vec<RuleDraft> =
-        serde_json::from_str(SAMPLE_RULES).map_err(|error| Failure::failed(format!("sample rules: {error}")))?;
+    let drafts: Vec<RuleDraft> = serde_json::from_str(SAMPLE_RULES)
+        .map_err(|error| Failure::failed(format!("sample rules: {error}")))?;
     let change = Context::change(Some("sample data of the demo".into()));
     engine.add_rules(drafts, &change).await?;
     for host in ["dev-router1", "test-switch1", "qa-firewall1"] {
@@ -276,16 +341,28 @@ impl Ports {
             })
         };
         let find = |from: u16, udp: bool| {
-            free(from, udp).ok_or_else(|| Failure::failed(format!("no port from {from} on is free; try another --port-base")))
+            free(from, udp).ok_or_else(|| {
+                Failure::failed(format!(
+                    "no port from {from} on is free; try another --port-base"
+                ))
+            })
         };
         let ingest = find(base, false)?;
         let webui = find(base.saturating_add(10).max(ingest.saturating_add(1)), false)?;
         let syslog = find(5514, true)?;
-        for (wanted, got) in [(base, ingest), (base.saturating_add(10), webui), (5514, syslog)] {
+        for (wanted, got) in [
+            (base, ingest),
+            (base.saturating_add(10), webui),
+            (5514, syslog),
+        ] {
             if wanted != got {
                 eprintln!("Port {wanted} is taken; {got} is used instead.");
             }
         }
-        Ok(Self { ingest, webui, syslog })
+        Ok(Self {
+            ingest,
+            webui,
+            syslog,
+        })
     }
 }

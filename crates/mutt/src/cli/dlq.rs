@@ -11,7 +11,9 @@ use crate::output::{self, Table};
 
 /// Dead letter queues: what could not be handled, and why.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt dlq list\n  mutt dlq list moog --reason refused\n  mutt dlq replay moog --all\n  mutt dlq discard dead 17 --why 'test device'")]
+#[command(
+    after_help = "Examples:\n  mutt dlq list\n  mutt dlq list moog --reason refused\n  mutt dlq replay moog --all\n  mutt dlq discard dead 17 --why 'test device'"
+)]
 pub struct Dlq {
     #[command(subcommand)]
     command: Command,
@@ -94,7 +96,9 @@ impl Chosen {
         };
         let nothing = filter.ids.is_none() && filter.reason.is_none() && filter.text.is_none();
         if nothing && !self.all {
-            return Err(Failure::usage("say which entries: ids, --reason, --text or --all"));
+            return Err(Failure::usage(
+                "say which entries: ids, --reason, --text or --all",
+            ));
         }
         Ok(filter)
     }
@@ -105,9 +109,8 @@ fn queue(name: &str) -> Result<Queue, String> {
 }
 
 fn reason(name: &str) -> Result<Reason, String> {
-    Reason::from_name(name).ok_or_else(|| {
-        "allowed are malformed, shed, poison, refused and retries_exhausted".into()
-    })
+    Reason::from_name(name)
+        .ok_or_else(|| "allowed are malformed, shed, poison, refused and retries_exhausted".into())
 }
 
 impl Dlq {
@@ -124,8 +127,16 @@ impl Command {
     async fn run(self, context: &Context, engine: &dyn Engine) -> Outcome {
         match self {
             Self::List { queue: None, .. } => depths(context, engine).await,
-            Self::List { queue: Some(queue), which, limit } => {
-                let filter = DeadLetterFilter { ids: None, reason: which.reason, text: which.text };
+            Self::List {
+                queue: Some(queue),
+                which,
+                limit,
+            } => {
+                let filter = DeadLetterFilter {
+                    ids: None,
+                    reason: which.reason,
+                    text: which.text,
+                };
                 let entries = engine.dead_letters(queue, &filter, 0, limit).await?;
                 list(context, &entries);
                 let depth = engine.dlq_depth(queue).await?;
@@ -135,7 +146,10 @@ impl Command {
                 Ok(())
             }
             Self::Show { queue, id } => {
-                let filter = DeadLetterFilter { ids: Some(vec![id.clone()]), ..Default::default() };
+                let filter = DeadLetterFilter {
+                    ids: Some(vec![id.clone()]),
+                    ..Default::default()
+                };
                 let entries = engine.dead_letters(queue, &filter, 0, 1).await?;
                 let entry = entries
                     .first()
@@ -144,12 +158,16 @@ impl Command {
                 Ok(())
             }
             Self::Replay { queue, which, why } => {
-                let count = engine.replay(queue, &which.filter()?, &Context::change(why)).await?;
+                let count = engine
+                    .replay(queue, &which.filter()?, &Context::change(why))
+                    .await?;
                 report(context, "replayed", count);
                 Ok(())
             }
             Self::Discard { queue, which, why } => {
-                let count = engine.discard(queue, &which.filter()?, &Context::change(Some(why))).await?;
+                let count = engine
+                    .discard(queue, &which.filter()?, &Context::change(Some(why)))
+                    .await?;
                 report(context, "discarded", count);
                 Ok(())
             }
@@ -161,7 +179,10 @@ fn report(context: &Context, what: &str, count: u64) {
     if context.json {
         output::json(&json!({ what: count }));
     } else {
-        eprintln!("{count} {} {what}.", if count == 1 { "entry" } else { "entries" });
+        eprintln!(
+            "{count} {} {what}.",
+            if count == 1 { "entry" } else { "entries" }
+        );
     }
 }
 
@@ -173,7 +194,9 @@ async fn depths(context: &Context, engine: &dyn Engine) -> Outcome {
     if context.json {
         let rows: Vec<_> = rows
             .iter()
-            .map(|(queue, depth)| json!({"queue": queue.name(), "key": queue.key(), "depth": depth}))
+            .map(
+                |(queue, depth)| json!({"queue": queue.name(), "key": queue.key(), "depth": depth}),
+            )
             .collect();
         output::json(&rows);
     } else {
@@ -197,7 +220,15 @@ fn list(context: &Context, entries: &[DlqEntry]) {
         output::json(&entries);
         return;
     }
-    let mut table = Table::new(&["ID", "REASON", "LAST FAILED", "TRIES", "REPLAYS", "DETAIL", "MESSAGE"]);
+    let mut table = Table::new(&[
+        "ID",
+        "REASON",
+        "LAST FAILED",
+        "TRIES",
+        "REPLAYS",
+        "DETAIL",
+        "MESSAGE",
+    ]);
     for entry in entries {
         table.row([
             entry.id.clone(),

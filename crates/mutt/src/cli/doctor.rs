@@ -34,15 +34,27 @@ struct Check {
 }
 
 fn good(what: impl Into<String>) -> Check {
-    Check { grade: Grade::Good, what: what.into(), mend: None }
+    Check {
+        grade: Grade::Good,
+        what: what.into(),
+        mend: None,
+    }
 }
 
 fn warning(what: impl Into<String>, mend: impl Into<String>) -> Check {
-    Check { grade: Grade::Warning, what: what.into(), mend: Some(mend.into()) }
+    Check {
+        grade: Grade::Warning,
+        what: what.into(),
+        mend: Some(mend.into()),
+    }
 }
 
 fn bad(what: impl Into<String>, mend: impl Into<String>) -> Check {
-    Check { grade: Grade::Bad, what: what.into(), mend: Some(mend.into()) }
+    Check {
+        grade: Grade::Bad,
+        what: what.into(),
+        mend: Some(mend.into()),
+    }
 }
 
 impl Doctor {
@@ -74,13 +86,21 @@ impl Doctor {
                     Grade::Warning => (Style::Yellow, "warn"),
                     Grade::Bad => (Style::Red, "bad "),
                 };
-                output::line(&format!("{}  {}", output::paint(colour, style, mark), check.what));
+                output::line(&format!(
+                    "{}  {}",
+                    output::paint(colour, style, mark),
+                    check.what
+                ));
                 if let Some(mend) = &check.mend {
                     output::line(&format!("      -> {mend}"));
                 }
             }
         }
-        match checks.iter().filter(|check| check.grade == Grade::Bad).count() {
+        match checks
+            .iter()
+            .filter(|check| check.grade == Grade::Bad)
+            .count()
+        {
             0 => Ok(()),
             count => Err(Failure::problem(format!("{count} must be mended"))),
         }
@@ -113,7 +133,11 @@ async fn server(context: &Context, checks: &mut Vec<Check>) -> bool {
         return false;
     }
     let addr = SocketAddr::new(settings.bind_address, settings.server_port_ingestor);
-    let scheme = if settings.tls_cert_file.is_some() { "https" } else { "http" };
+    let scheme = if settings.tls_cert_file.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let client = reqwest::Client::builder()
         .timeout(Duration::from_secs(3))
         .tls_danger_accept_invalid_certs(true)
@@ -129,14 +153,19 @@ async fn server(context: &Context, checks: &mut Vec<Check>) -> bool {
     let status = answer.status();
     let document: serde_json::Value = answer.json().await.unwrap_or_default();
     if status.is_success() {
-        checks.push(good(format!("MUTT {} answers at {addr} and is healthy", document["version"].as_str().unwrap_or("?"))));
+        checks.push(good(format!(
+            "MUTT {} answers at {addr} and is healthy",
+            document["version"].as_str().unwrap_or("?")
+        )));
     } else {
         let details: Vec<String> = document["checks"]
             .as_object()
             .into_iter()
             .flatten()
             .filter(|(_, check)| check["ok"] == false)
-            .map(|(name, check)| format!("{name}: {}", check["detail"].as_str().unwrap_or("not ok")))
+            .map(|(name, check)| {
+                format!("{name}: {}", check["detail"].as_str().unwrap_or("not ok"))
+            })
             .collect();
         checks.push(bad(
             format!("MUTT at {addr} is not healthy: {}", details.join("; ")),
@@ -152,10 +181,22 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
     let tcp = [
         ("SERVER_PORT_INGESTOR", settings.server_port_ingestor),
         ("SERVER_PORT_ALERTER", settings.server_port_alerter),
-        ("SERVER_PORT_ALERTER_METRICS", settings.server_port_alerter_metrics),
-        ("SERVER_PORT_MOOG_FORWARDER", settings.server_port_moog_forwarder),
-        ("SERVER_PORT_MOOG_METRICS", settings.server_port_moog_metrics),
-        ("METRICS_PORT_REMEDIATION", settings.metrics_port_remediation),
+        (
+            "SERVER_PORT_ALERTER_METRICS",
+            settings.server_port_alerter_metrics,
+        ),
+        (
+            "SERVER_PORT_MOOG_FORWARDER",
+            settings.server_port_moog_forwarder,
+        ),
+        (
+            "SERVER_PORT_MOOG_METRICS",
+            settings.server_port_moog_metrics,
+        ),
+        (
+            "METRICS_PORT_REMEDIATION",
+            settings.metrics_port_remediation,
+        ),
         ("HEALTH_PORT_REMEDIATION", settings.health_port_remediation),
         ("SERVER_PORT_WEBUI", settings.server_port_webui),
     ];
@@ -164,11 +205,25 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
         .filter(|&(_, port)| port != 0)
         .map(|(name, port)| (name, SocketAddr::new(bind, port), false))
         .collect();
-    wanted.extend(settings.syslog_tcp_addr.resolve(bind).map(|addr| ("SYSLOG_TCP_ADDR", addr, false)));
-    wanted.extend(settings.syslog_udp_addr.resolve(bind).map(|addr| ("SYSLOG_UDP_ADDR", addr, true)));
+    wanted.extend(
+        settings
+            .syslog_tcp_addr
+            .resolve(bind)
+            .map(|addr| ("SYSLOG_TCP_ADDR", addr, false)),
+    );
+    wanted.extend(
+        settings
+            .syslog_udp_addr
+            .resolve(bind)
+            .map(|addr| ("SYSLOG_UDP_ADDR", addr, true)),
+    );
     let mut free = 0;
     for (name, addr, udp) in wanted {
-        let result = if udp { UdpSocket::bind(addr).map(drop) } else { TcpListener::bind(addr).map(drop) };
+        let result = if udp {
+            UdpSocket::bind(addr).map(drop)
+        } else {
+            TcpListener::bind(addr).map(drop)
+        };
         match result {
             Ok(()) => free += 1,
             Err(error) => checks.push(bad(
@@ -194,16 +249,24 @@ async fn store(context: &Context) -> Option<Check> {
     let check = match (engine.rules().await, engine.verify_config_audit().await) {
         (Ok(rules), Ok(Ok(rows))) => {
             if rules.iter().any(|rule| rule.draft.is_active) {
-                good(format!("the store holds {} rules; {rows} configuration changes are on record and untouched", rules.len()))
+                good(format!(
+                    "the store holds {} rules; {rows} configuration changes are on record and untouched",
+                    rules.len()
+                ))
             } else {
-                warning("there is no active rule: every event is unhandled", "`mutt rules add --help`, `mutt rules import FILE`")
+                warning(
+                    "there is no active rule: every event is unhandled",
+                    "`mutt rules add --help`, `mutt rules import FILE`",
+                )
             }
         }
         (_, Ok(Err(row))) => bad(
             format!("config_audit_log was tampered with from row {row} on"),
             "compare with a backup; whoever wrote to the database by hand broke the chain",
         ),
-        (Err(error), _) | (_, Err(error)) => bad(format!("the store cannot be read: {error}"), "see the log"),
+        (Err(error), _) | (_, Err(error)) => {
+            bad(format!("the store cannot be read: {error}"), "see the log")
+        }
     };
     engine.close().await;
     Some(check)
@@ -211,11 +274,16 @@ async fn store(context: &Context) -> Option<Check> {
 
 fn secrets(context: &Context) -> Outcome<Check> {
     let secrets = context.secrets()?;
-    let missing: Vec<_> =
-        Secret::ALL.into_iter().filter(|&secret| secrets.get(secret).is_empty()).map(Secret::name).collect();
+    let missing: Vec<_> = Secret::ALL
+        .into_iter()
+        .filter(|&secret| secrets.get(secret).is_empty())
+        .map(Secret::name)
+        .collect();
     Ok(match missing.as_slice() {
         [] => good("every key is known"),
-        ["MOOG_API_KEY"] if context.loaded.settings.moog_webhook_url.is_none() => good("the keys of ingest and API are known"),
+        ["MOOG_API_KEY"] if context.loaded.settings.moog_webhook_url.is_none() => {
+            good("the keys of ingest and API are known")
+        }
         names => warning(
             format!("not known: {}", names.join(", ")),
             "the keys of ingest and API are made at first start; MOOG_API_KEY is given by the Moogsoft team (MOOG_API_KEY_FILE)",
@@ -225,19 +293,31 @@ fn secrets(context: &Context) -> Outcome<Check> {
 
 async fn sink(context: &Context) -> Check {
     let Some(url) = &context.loaded.settings.moog_webhook_url else {
-        return warning("MOOG_WEBHOOK_URL is not set: alerts stay queued", "set it to the webhook of your Moogsoft");
+        return warning(
+            "MOOG_WEBHOOK_URL is not set: alerts stay queued",
+            "set it to the webhook of your Moogsoft",
+        );
     };
-    let reachable = reqwest::Url::parse(url).ok().and_then(|url| {
-        Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
-    });
+    let reachable = reqwest::Url::parse(url)
+        .ok()
+        .and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
     let Some((host, port)) = reachable else {
-        return bad(format!("MOOG_WEBHOOK_URL {url} names no host"), "it looks like https://moogsoft.example.com/…");
+        return bad(
+            format!("MOOG_WEBHOOK_URL {url} names no host"),
+            "it looks like https://moogsoft.example.com/…",
+        );
     };
     let connect = tokio::net::TcpStream::connect((host.as_str(), port));
     match tokio::time::timeout(Duration::from_secs(5), connect).await {
         Ok(Ok(_)) => good(format!("the sink's host {host}:{port} accepts connections")),
-        Ok(Err(error)) => bad(format!("the sink's host {host}:{port} cannot be reached: {error}"), "check name, route and firewall; alerts wait meanwhile"),
-        Err(_) => bad(format!("the sink's host {host}:{port} does not answer within 5 s"), "check route and firewall; alerts wait meanwhile"),
+        Ok(Err(error)) => bad(
+            format!("the sink's host {host}:{port} cannot be reached: {error}"),
+            "check name, route and firewall; alerts wait meanwhile",
+        ),
+        Err(_) => bad(
+            format!("the sink's host {host}:{port} does not answer within 5 s"),
+            "check route and firewall; alerts wait meanwhile",
+        ),
     }
 }
 
@@ -252,7 +332,10 @@ fn receive_buffer() -> Check {
         good("the kernel grants UDP sockets 32 MiB")
     } else {
         warning(
-            format!("the kernel grants UDP sockets {} KiB: a storm of datagrams may be dropped", most / 1024),
+            format!(
+                "the kernel grants UDP sockets {} KiB: a storm of datagrams may be dropped",
+                most / 1024
+            ),
             "sysctl -w net.core.rmem_max=33554432, and the same in /etc/sysctl.d/mutt.conf (not needed where MUTT has CAP_NET_ADMIN)",
         )
     }
@@ -268,6 +351,9 @@ fn open_files() -> Check {
     if limit == 0 || limit >= 4096 {
         good("the limit of open files allows thousands of senders")
     } else {
-        warning(format!("only {limit} files may be open at once; every TCP sender needs one"), "LimitNOFILE=65536 in the unit, or ulimit -n")
+        warning(
+            format!("only {limit} files may be open at once; every TCP sender needs one"),
+            "LimitNOFILE=65536 in the unit, or ulimit -n",
+        )
     }
 }

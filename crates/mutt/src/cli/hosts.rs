@@ -50,11 +50,15 @@ impl Hosts {
                 }
             }
             HostsCommand::Add { hostname, reason } => {
-                engine.add_development_host(&hostname, &Context::change(reason)).await?;
+                engine
+                    .add_development_host(&hostname, &Context::change(reason))
+                    .await?;
                 eprintln!("{hostname} is a development host now.");
             }
             HostsCommand::Remove { hostname, reason } => {
-                engine.remove_development_host(&hostname, &Context::change(reason)).await?;
+                engine
+                    .remove_development_host(&hostname, &Context::change(reason))
+                    .await?;
                 eprintln!("{hostname} is a production host now.");
             }
         }
@@ -109,16 +113,26 @@ impl Teams {
                     output::json(&rows);
                 } else {
                     let mut table = Table::new(&["HOST", "TEAM"]);
-                    teams.into_iter().for_each(|(host, team)| table.row([host, team]));
+                    teams
+                        .into_iter()
+                        .for_each(|(host, team)| table.row([host, team]));
                     table.print();
                 }
             }
-            TeamsCommand::Set { hostname, team, reason } => {
-                engine.set_device_team(&hostname, &team, &Context::change(reason)).await?;
+            TeamsCommand::Set {
+                hostname,
+                team,
+                reason,
+            } => {
+                engine
+                    .set_device_team(&hostname, &team, &Context::change(reason))
+                    .await?;
                 eprintln!("{hostname} belongs to {team} now.");
             }
             TeamsCommand::Remove { hostname, reason } => {
-                engine.remove_device_team(&hostname, &Context::change(reason)).await?;
+                engine
+                    .remove_device_team(&hostname, &Context::change(reason))
+                    .await?;
                 eprintln!("{hostname} has no team of its own now.");
             }
         }

@@ -17,7 +17,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// A pretend Moogsoft: records what it gets, shows it, and fails, delays or limits on demand.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt mock-moog --addr 127.0.0.1:18091\n  curl -d '{\"status\":503,\"for_seconds\":30}' http://127.0.0.1:18091/mock/faults\n  curl http://127.0.0.1:18091/mock/stats")]
+#[command(
+    after_help = "Examples:\n  mutt mock-moog --addr 127.0.0.1:18091\n  curl -d '{\"status\":503,\"for_seconds\":30}' http://127.0.0.1:18091/mock/faults\n  curl http://127.0.0.1:18091/mock/stats"
+)]
 pub struct MockMoog {
     /// Where it listens
     #[arg(long, default_value = "127.0.0.1:18091")]
@@ -32,7 +34,9 @@ impl MockMoog {
     pub async fn run(self, json: bool) -> Outcome {
         let mock = Receiver::start(self.addr).await.map_err(Failure::failed)?;
         let addr = mock.local_addr();
-        eprintln!("A pretend Moogsoft at http://{addr}/  (faults: POST /mock/faults, counts: GET /mock/stats)");
+        eprintln!(
+            "A pretend Moogsoft at http://{addr}/  (faults: POST /mock/faults, counts: GET /mock/stats)"
+        );
         let mut arrivals = mock.watch();
         let mut shown = 0_u64;
         loop {
@@ -46,7 +50,9 @@ impl MockMoog {
             let new = usize::try_from(answered - shown).unwrap_or(usize::MAX);
             shown = answered;
             if !self.quiet {
-                mock.received(new).iter().for_each(|request| show(request, json));
+                mock.received(new)
+                    .iter()
+                    .for_each(|request| show(request, json));
             }
         }
         let stats = mock.stats(PERIOD);

@@ -56,7 +56,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run roles in one process (all of them by default)
-    #[command(after_help = "Examples:\n  mutt serve\n  mutt serve --roles ingestor,alerter --config /etc/mutt/mutt.toml")]
+    #[command(
+        after_help = "Examples:\n  mutt serve\n  mutt serve --roles ingestor,alerter --config /etc/mutt/mutt.toml"
+    )]
     Serve {
         /// The roles, separated by commas
         #[arg(long, value_enum, value_delimiter = ',', default_values_t = Role::ALL)]
@@ -110,7 +112,9 @@ impl Cli {
             Command::Serve { roles } => serve::run(Context::new(global)?, global, &roles).await,
             Command::Ingestor => serve::run(Context::new(global)?, global, &[Role::Ingestor]).await,
             Command::Alerter => serve::run(Context::new(global)?, global, &[Role::Alerter]).await,
-            Command::Forwarder => serve::run(Context::new(global)?, global, &[Role::Forwarder]).await,
+            Command::Forwarder => {
+                serve::run(Context::new(global)?, global, &[Role::Forwarder]).await
+            }
             Command::Remediation => {
                 serve::run(Context::new(global)?, global, &[Role::Remediation]).await
             }

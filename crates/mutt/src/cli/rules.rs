@@ -16,7 +16,9 @@ use crate::output::{self, Style, Table};
 
 /// Rules: what to look for, and what is done about it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt rules list\n  mutt rules add '{\"match_string\":\"LINK-DOWN\",\"prod_handling\":\"Page_and_ticket\",\"dev_handling\":\"Ignore\",\"team_assignment\":\"NetOps\"}'\n  mutt rules test --lines router.log\n  mutt rules export > rules.json && mutt rules import rules.json")]
+#[command(
+    after_help = "Examples:\n  mutt rules list\n  mutt rules add '{\"match_string\":\"LINK-DOWN\",\"prod_handling\":\"Page_and_ticket\",\"dev_handling\":\"Ignore\",\"team_assignment\":\"NetOps\"}'\n  mutt rules test --lines router.log\n  mutt rules export > rules.json && mutt rules import rules.json"
+)]
 pub struct Rules {
     #[command(subcommand)]
     command: Command,
@@ -69,7 +71,12 @@ enum Command {
 impl Rules {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
-        if let Command::Test { rules: Some(rules), lines, explain } = &self.command {
+        if let Command::Test {
+            rules: Some(rules),
+            lines,
+            explain,
+        } = &self.command
+        {
             return test(context, &drafts(rules)?, lines, *explain);
         }
         let engine = match &self.command {
@@ -87,15 +94,24 @@ impl Command {
         match self {
             Self::List => list(context, engine).await,
             Self::Add { rule, reason } => {
-                let text = if rule == "-" { read(Path::new("-"))? } else { rule };
-                let draft: RuleDraft = serde_json::from_str(&text)
-                    .map_err(|error| Failure::usage(format!("the rule is not understood: {error}")))?;
-                let added = engine.add_rules(vec![draft], &Context::change(reason)).await?;
+                let text = if rule == "-" {
+                    read(Path::new("-"))?
+                } else {
+                    rule
+                };
+                let draft: RuleDraft = serde_json::from_str(&text).map_err(|error| {
+                    Failure::usage(format!("the rule is not understood: {error}"))
+                })?;
+                let added = engine
+                    .add_rules(vec![draft], &Context::change(reason))
+                    .await?;
                 report_added(context, &added);
                 Ok(())
             }
             Self::Delete { id, reason } => {
-                engine.delete_rule(id, None, &Context::change(reason)).await?;
+                engine
+                    .delete_rule(id, None, &Context::change(reason))
+                    .await?;
                 eprintln!("Rule {id} is deleted; audit rows still name it.");
                 Ok(())
             }
@@ -110,7 +126,12 @@ impl Command {
                 Ok(())
             }
             Self::Export => {
-                let drafts: Vec<_> = engine.rules().await?.into_iter().map(|rule| rule.draft).collect();
+                let drafts: Vec<_> = engine
+                    .rules()
+                    .await?
+                    .into_iter()
+                    .map(|rule| rule.draft)
+                    .collect();
                 output::line(&serde_json::to_string_pretty(&drafts).expect("rules are JSON"));
                 Ok(())
             }
@@ -120,12 +141,23 @@ impl Command {
 
 fn report_added(context: &Context, added: &[Rule]) {
     if context.json {
-        output::json(&added.iter().map(|rule| json!({"id": rule.id})).collect::<Vec<_>>());
+        output::json(
+            &added
+                .iter()
+                .map(|rule| json!({"id": rule.id}))
+                .collect::<Vec<_>>(),
+        );
         return;
     }
     match added {
-        [rule] => eprintln!("Rule {} added; running alerters use it within a second.", rule.id),
-        _ => eprintln!("{} rules added; running alerters use them within a second.", added.len()),
+        [rule] => eprintln!(
+            "Rule {} added; running alerters use it within a second.",
+            rule.id
+        ),
+        _ => eprintln!(
+            "{} rules added; running alerters use them within a second.",
+            added.len()
+        ),
     }
 }
 
@@ -136,7 +168,8 @@ fn read(path: &Path) -> Outcome<String> {
     } else {
         std::fs::read(path).map(|content| bytes = content)
     };
-    result.map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
+    result
+        .map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -144,7 +177,10 @@ fn read(path: &Path) -> Outcome<String> {
 fn drafts(path: &Path) -> Outcome<Vec<Rule>> {
     let text = read(path)?;
     let drafts: Vec<RuleDraft> = serde_json::from_str(&text).map_err(|error| {
-        Failure::usage(format!("{} is no JSON array of rules: {error}", path.display()))
+        Failure::usage(format!(
+            "{} is no JSON array of rules: {error}",
+            path.display()
+        ))
     })?;
     let mut problems = Vec::new();
     for (index, draft) in drafts.iter().enumerate() {
@@ -176,8 +212,16 @@ async fn list(context: &Context, engine: &dyn Engine) -> Outcome {
         return Ok(());
     }
     let hits = engine.rule_hits().await?;
-    let mut table =
-        Table::new(&["ID", "PRIO", "LOOKS FOR", "PRODUCTION", "DEVELOPMENT", "TEAM", "STATE", "HITS 24H"]);
+    let mut table = Table::new(&[
+        "ID",
+        "PRIO",
+        "LOOKS FOR",
+        "PRODUCTION",
+        "DEVELOPMENT",
+        "TEAM",
+        "STATE",
+        "HITS 24H",
+    ]);
     for rule in rules {
         let draft = &rule.draft;
         let state = match (draft.is_active, draft.mode) {
@@ -226,7 +270,10 @@ pub fn looks_for(draft: &RuleDraft) -> String {
 fn test(context: &Context, rules: &[Rule], lines: &Path, explain: bool) -> Outcome {
     let inactive = rules.iter().filter(|rule| !rule.draft.is_active).count();
     if inactive > 0 {
-        eprintln!("{inactive} of {} rules are off and take no part.", rules.len());
+        eprintln!(
+            "{inactive} of {} rules are off and take no part.",
+            rules.len()
+        );
     }
     let set = RuleSet::compile(rules.iter().cloned());
     for skipped in set.skipped() {
@@ -264,7 +311,10 @@ fn test(context: &Context, rules: &[Rule], lines: &Path, explain: bool) -> Outco
             Some(id) => output::paint(colour, Style::Green, &format!("rule {id}")),
             None => output::paint(colour, Style::Yellow, "no rule"),
         };
-        output::line(&format!("{total:>4}  {verdict}  {}", output::harmless(line)));
+        output::line(&format!(
+            "{total:>4}  {verdict}  {}",
+            output::harmless(line)
+        ));
         if explain {
             for (id, verdict) in &explanation.verdicts {
                 let text = format!("        rule {id}: {verdict}");

@@ -18,7 +18,9 @@ use crate::output;
 
 /// Send events over real sockets: lines of a file, standard input, or a generated storm.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt send syslog router.log --rate 100\n  echo '{\"hostname\":\"r1\",\"message\":\"LINK-DOWN\"}' | mutt send http -\n  mutt send syslog --storm link-flap\n  mutt send syslog --storm new-device --dry-run")]
+#[command(
+    after_help = "Examples:\n  mutt send syslog router.log --rate 100\n  echo '{\"hostname\":\"r1\",\"message\":\"LINK-DOWN\"}' | mutt send http -\n  mutt send syslog --storm link-flap\n  mutt send syslog --storm new-device --dry-run"
+)]
 pub struct Send {
     /// How each line travels
     #[arg(value_enum)]
@@ -92,7 +94,10 @@ impl Send {
                     Wire::Tcp(bytes) => ("tcp ", bytes),
                     Wire::Http(bytes) => ("http", bytes),
                 };
-                output::line(&format!("{how} {}", output::harmless(&String::from_utf8_lossy(bytes))));
+                output::line(&format!(
+                    "{how} {}",
+                    output::harmless(&String::from_utf8_lossy(bytes))
+                ));
             }
             return Ok(());
         }
@@ -117,7 +122,10 @@ impl Send {
             );
         }
         if counts.failed > 0 {
-            return Err(Failure::failed(format!("{} messages could not be sent", counts.failed)));
+            return Err(Failure::failed(format!(
+                "{} messages could not be sent",
+                counts.failed
+            )));
         }
         Ok(())
     }
@@ -126,16 +134,30 @@ impl Send {
         let settings = &context.loaded.settings;
         let bind = settings.bind_address;
         let local = |addr: SocketAddr| {
-            if addr.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], addr.port())) } else { addr }
+            if addr.ip().is_unspecified() {
+                SocketAddr::from(([127, 0, 0, 1], addr.port()))
+            } else {
+                addr
+            }
         };
         let mut udp = settings.syslog_udp_addr.resolve(bind).map(local);
         let mut tcp = settings.syslog_tcp_addr.resolve(bind).map(local);
         let ingest = local(SocketAddr::new(bind, settings.server_port_ingestor));
-        let scheme = if settings.tls_cert_file.is_some() { "https" } else { "http" };
+        let scheme = if settings.tls_cert_file.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let mut http = Some(format!("{scheme}://{ingest}/ingest"));
         if let Some(to) = &self.to {
             match self.kind {
-                Kind::Http => http = Some(if to.ends_with("/ingest") { to.clone() } else { format!("{}/ingest", to.trim_end_matches('/')) }),
+                Kind::Http => {
+                    http = Some(if to.ends_with("/ingest") {
+                        to.clone()
+                    } else {
+                        format!("{}/ingest", to.trim_end_matches('/'))
+                    })
+                }
                 Kind::Syslog => {
                     let addr = to
                         .to_socket_addrs()
@@ -146,7 +168,12 @@ impl Send {
                 }
             }
         }
-        Ok(Targets { udp, tcp, http, key: context.key(Secret::IngestApiKey)? })
+        Ok(Targets {
+            udp,
+            tcp,
+            http,
+            key: context.key(Secret::IngestApiKey)?,
+        })
     }
 
     /// The lines of the file, paced by `--rate`, repeated for `--count`.
@@ -179,7 +206,11 @@ impl Send {
         })
         .map(move |line| {
             let at = match rate {
-                Some(rate) => start + SignedDuration::try_from(Duration::from_secs_f64(number as f64 / rate)).unwrap_or_default(),
+                Some(rate) => {
+                    start
+                        + SignedDuration::try_from(Duration::from_secs_f64(number as f64 / rate))
+                            .unwrap_or_default()
+                }
                 None => start,
             };
             number += 1;
@@ -190,7 +221,9 @@ impl Send {
             };
             Message { at, wire }
         });
-        let most = self.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        let most = self.count.map_or(usize::MAX, |count| {
+            usize::try_from(count).unwrap_or(usize::MAX)
+        });
         Ok(lines.take(most))
     }
 }

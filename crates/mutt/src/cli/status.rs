@@ -70,7 +70,10 @@ impl Status {
         match state.problems.len() {
             0 => Ok(()),
             1 => Err(Failure::problem(&state.problems[0])),
-            many => Err(Failure::problem(format!("{many} problems: {}", state.problems.join("; ")))),
+            many => Err(Failure::problem(format!(
+                "{many} problems: {}",
+                state.problems.join("; ")
+            ))),
         }
     }
 }
@@ -106,7 +109,11 @@ fn print(state: &State) {
     output::line("");
     let mut table = Table::new(&["WORKER", "POD", "HOLDS"]);
     for worker in &state.workers {
-        table.row([worker.kind.clone(), worker.pod.clone(), output::count(worker.held)]);
+        table.row([
+            worker.kind.clone(),
+            worker.pod.clone(),
+            output::count(worker.held),
+        ]);
     }
     table.print();
 }

@@ -13,7 +13,9 @@ use crate::output::{self, Style};
 
 /// Watch events as they are decided. Under load a sample is shown, and how many it stands for.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt tail\n  mutt tail core-sw\n  mutt tail --unhandled --json | jq .message")]
+#[command(
+    after_help = "Examples:\n  mutt tail\n  mutt tail core-sw\n  mutt tail --unhandled --json | jq .message"
+)]
 pub struct Tail {
     /// Only events whose host or message contains this text (any case)
     filter: Option<String>,
@@ -98,13 +100,19 @@ impl Tail {
     }
 
     fn show(&self, json: bool, value: &serde_json::Value) -> bool {
-        let Ok(event) = Event::deserialize(value) else { return false };
+        let Ok(event) = Event::deserialize(value) else {
+            return false;
+        };
         let wanted = self.filter.as_ref().is_none_or(|text| {
             let text = text.to_lowercase();
             event.hostname.to_lowercase().contains(&text)
                 || event.message.to_lowercase().contains(&text)
         }) && (!self.unhandled || event.rule_id.is_none())
-            && (!self.alerts || matches!(event.handling.as_str(), "Page_and_ticket" | "Page_only" | "Ticket_only"));
+            && (!self.alerts
+                || matches!(
+                    event.handling.as_str(),
+                    "Page_and_ticket" | "Page_only" | "Ticket_only"
+                ));
         if !wanted {
             return false;
         }
@@ -118,7 +126,11 @@ impl Tail {
 }
 
 fn render(event: &Event, colour: bool, width: usize) -> String {
-    let time = event.received_at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string();
+    let time = event
+        .received_at
+        .to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%H:%M:%S%.3f")
+        .to_string();
     let (style, mark) = match event.handling.as_str() {
         "Page_and_ticket" => (Style::Red, "PAGE+TICKET"),
         "Page_only" => (Style::Red, "PAGE"),
@@ -127,13 +139,20 @@ fn render(event: &Event, colour: bool, width: usize) -> String {
         "Ignore" => (Style::Dim, "ignore"),
         _ => (Style::Cyan, "no rule"),
     };
-    let severity = event.severity.and_then(mutt_event::Severity::new).map_or("-", mutt_event::Severity::name);
+    let severity = event
+        .severity
+        .and_then(mutt_event::Severity::new)
+        .map_or("-", mutt_event::Severity::name);
     let who = match (&event.team, event.rule_id) {
         (Some(team), Some(rule)) => format!(" [{team}, rule {rule}]"),
         (None, Some(rule)) => format!(" [rule {rule}]"),
         _ => String::new(),
     };
-    let lab = if event.environment == "development" { " (dev)" } else { "" };
+    let lab = if event.environment == "development" {
+        " (dev)"
+    } else {
+        ""
+    };
     let head = format!("{time}  ");
     let mark = format!("{mark:<11}");
     let rest = format!(
@@ -142,8 +161,16 @@ fn render(event: &Event, colour: bool, width: usize) -> String {
         output::harmless(&event.message)
     );
     let used = head.chars().count() + mark.chars().count();
-    let rest = if colour { output::cut(&rest, width.saturating_sub(used).max(20)) } else { rest };
-    format!("{}{}{rest}", output::paint(colour, Style::Dim, &head), output::paint(colour, style, &mark))
+    let rest = if colour {
+        output::cut(&rest, width.saturating_sub(used).max(20))
+    } else {
+        rest
+    };
+    format!(
+        "{}{}{rest}",
+        output::paint(colour, Style::Dim, &head),
+        output::paint(colour, style, &mark)
+    )
 }
 
 #[cfg(test)]
@@ -166,16 +193,22 @@ mod tests {
     #[test]
     fn without_a_terminal_there_is_neither_colour_nor_cutting() {
         let text = render(&event(), false, 20);
-        assert!(text.ends_with(
-            "PAGE+TICKET  err      ams-core-sw1  %LINK-3-UPDOWN: down [31m [NetOps, rule 4]"
-        ), "{text}");
+        assert!(
+            text.ends_with(
+                "PAGE+TICKET  err      ams-core-sw1  %LINK-3-UPDOWN: down [31m [NetOps, rule 4]"
+            ),
+            "{text}"
+        );
         assert!(!text.contains('\u{1b}'));
     }
 
     #[test]
     fn on_a_terminal_a_line_is_one_line() {
         let text = render(&event(), true, 60);
-        let visible: String = text.replace("\x1b[2m", "").replace("\x1b[31m", "").replace("\x1b[0m", "");
+        let visible: String = text
+            .replace("\x1b[2m", "")
+            .replace("\x1b[31m", "")
+            .replace("\x1b[0m", "");
         assert!(visible.chars().count() <= 60, "{visible}");
         assert!(visible.ends_with('…'));
     }

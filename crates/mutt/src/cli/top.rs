@@ -71,8 +71,9 @@ impl Top {
                 _ = tokio::signal::ctrl_c() => return Ok(()),
             }
             let document: serde_json::Value = api.get("/api/v2/status").await?;
-            let look = Look::deserialize(&document)
-                .map_err(|error| Failure::failed(format!("the status is not understood: {error}")))?;
+            let look = Look::deserialize(&document).map_err(|error| {
+                Failure::failed(format!("the status is not understood: {error}"))
+            })?;
             let now = tokio::time::Instant::now();
             let rates = before.as_ref().map(|(then, totals)| {
                 let seconds = now.duration_since(*then).as_secs_f64();
@@ -97,12 +98,17 @@ impl Top {
                 let _ = write!(out, "\x1b[J");
                 let _ = out.flush();
             } else if self.once {
-                draw(&look, None, output::colour()).iter().for_each(|line| output::line(line));
+                draw(&look, None, output::colour())
+                    .iter()
+                    .for_each(|line| output::line(line));
             } else if let Some(rates) = &rates {
                 let depth: u64 = look.state.queues.iter().map(|queue| queue.depth).sum();
                 output::line(&format!(
                     "received {:.0}/s decided {:.0}/s unhandled {:.0}/s delivered {:.0}/s waiting {depth} circuit {}",
-                    rates["received"], rates["decided"], rates["unhandled"], rates["delivered"],
+                    rates["received"],
+                    rates["decided"],
+                    rates["unhandled"],
+                    rates["delivered"],
                     look.state.circuit.state
                 ));
             }
@@ -155,7 +161,11 @@ fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<St
         let room = width.saturating_sub(48).min(60) as f64;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let bar = "█".repeat((rate / most * room).round() as usize);
-        let style = if name == "failed" && rate == 0.0 { Style::Dim } else { style };
+        let style = if name == "failed" && rate == 0.0 {
+            Style::Dim
+        } else {
+            style
+        };
         lines.push(format!(
             "  {name:<10} {rate:>9.1}/s {:>14} total  {}",
             output::count(total),
@@ -163,9 +173,17 @@ fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<St
         ));
     }
     lines.push(String::new());
-    lines.push(output::paint(colour, Style::Bold, "  QUEUE                          WAITING    CLAIMED  OLDEST"));
+    lines.push(output::paint(
+        colour,
+        Style::Bold,
+        "  QUEUE                          WAITING    CLAIMED  OLDEST",
+    ));
     for queue in &state.queues {
-        let style = if queue.depth == 0 { Style::Dim } else { Style::Plain };
+        let style = if queue.depth == 0 {
+            Style::Dim
+        } else {
+            Style::Plain
+        };
         let text = format!(
             "  {:<28} {:>9}  {:>9}  {}",
             queue.name,
@@ -176,18 +194,30 @@ fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<St
         lines.push(output::paint(colour, style, &text));
     }
     lines.push(String::new());
-    let style = if state.circuit.state == "closed" { Style::Green } else { Style::Red };
+    let style = if state.circuit.state == "closed" {
+        Style::Green
+    } else {
+        Style::Red
+    };
     lines.push(format!(
         "  sink circuit {} ({} failures)",
         output::paint(colour, style, &state.circuit.state),
         state.circuit.failures
     ));
     for problem in &state.problems {
-        lines.push(output::paint(colour, Style::Red, &format!("  ! {}", output::harmless(problem))));
+        lines.push(output::paint(
+            colour,
+            Style::Red,
+            &format!("  ! {}", output::harmless(problem)),
+        ));
     }
     if !look.busy_rules.is_empty() {
         lines.push(String::new());
-        lines.push(output::paint(colour, Style::Bold, "  RULE   HITS 1H  LOOKS FOR"));
+        lines.push(output::paint(
+            colour,
+            Style::Bold,
+            "  RULE   HITS 1H  LOOKS FOR",
+        ));
         for rule in &look.busy_rules {
             let text = format!(
                 "  {:>4} {:>9}  {}",
@@ -195,7 +225,11 @@ fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<St
                 output::count(rule.hits_1h),
                 output::harmless(&rule.looks_for)
             );
-            lines.push(if colour { output::cut(&text, width) } else { text });
+            lines.push(if colour {
+                output::cut(&text, width)
+            } else {
+                text
+            });
         }
     }
     lines

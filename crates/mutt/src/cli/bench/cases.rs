@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mutt_engine::{AuditFilter, Engine};
+use mutt_engine::AuditFilter;
 use mutt_forwarder::MockMoog;
 use mutt_rules::{Handling, MatchType, Mode, RuleDraft};
 
@@ -18,7 +18,13 @@ use crate::exit::{Failure, Outcome};
 const DRAIN: Duration = Duration::from_secs(300);
 
 fn figure(case: &'static str, what: &str, value: f64, unit: &'static str, target: &str) -> Figure {
-    Figure { case, what: what.to_owned(), value, unit, target: target.to_owned() }
+    Figure {
+        case,
+        what: what.to_owned(),
+        value,
+        unit,
+        target: target.to_owned(),
+    }
 }
 
 /// Runs one case.
@@ -31,7 +37,9 @@ pub async fn measure(case: Case, seconds: u64) -> Outcome<Vec<Figure>> {
         Case::SyslogTcp => syslog_tcp(duration).await,
         Case::SyslogUdp => syslog_udp(duration).await,
         Case::Pipeline => pipeline("pipeline", duration, 1, 1000, "≥ 40,000 events/s").await,
-        Case::PipelineTenth => pipeline("pipeline-tenth", duration, 10, 1000, "≥ 120,000 events/s").await,
+        Case::PipelineTenth => {
+            pipeline("pipeline-tenth", duration, 10, 1000, "≥ 120,000 events/s").await
+        }
         Case::Rules => rules(duration).await,
         Case::Latency => latency(duration).await,
     }
@@ -59,9 +67,19 @@ fn rule_set(count: usize, handling: Handling) -> Vec<RuleDraft> {
     let mut rules: Vec<_> = (1..count)
         .map(|n| {
             if n % 5 == 0 {
-                rule(format!("NEVER-{n}-[A-Z]+: peer (up|down)"), MatchType::Regex, 10, handling)
+                rule(
+                    format!("NEVER-{n}-[A-Z]+: peer (up|down)"),
+                    MatchType::Regex,
+                    10,
+                    handling,
+                )
             } else {
-                rule(format!("%NEVER-{n}-SEEN"), MatchType::Contains, 10, handling)
+                rule(
+                    format!("%NEVER-{n}-SEEN"),
+                    MatchType::Contains,
+                    10,
+                    handling,
+                )
             }
         })
         .collect();
@@ -80,13 +98,23 @@ async fn start() -> Outcome<Vec<Figure>> {
         server.stop().await?;
     }
     Ok(vec![
-        figure("start", "start to ready, median of 5", load::percentile(&mut ready, 0.5), "ms", "≤ 300 ms"),
+        figure(
+            "start",
+            "start to ready, median of 5",
+            load::percentile(&mut ready, 0.5),
+            "ms",
+            "≤ 300 ms",
+        ),
         figure("start", "memory when idle", memory, "MiB", "≤ 40 MiB"),
     ])
 }
 
 async fn http_single(duration: Duration) -> Outcome<Vec<Figure>> {
-    let requests: Arc<Vec<_>> = Arc::new((0..64).map(|n| load::request(&load::json(n, "rule-hit"))).collect());
+    let requests: Arc<Vec<_>> = Arc::new(
+        (0..64)
+            .map(|n| load::request(&load::json(n, "rule-hit")))
+            .collect(),
+    );
     // Turn by turn, so that both see the same machine.
     let server = Server::start(Vec::new(), &[]).await?;
     let null = NullServer::start().await?;
@@ -94,7 +122,11 @@ async fn http_single(duration: Duration) -> Outcome<Vec<Figure>> {
     let turn = duration / 4;
     let mut accepted = 0;
     for _ in 0..4 {
-        reference.push(load::post(null.addr, 64, turn, requests.clone()).await?.rate());
+        reference.push(
+            load::post(null.addr, 64, turn, requests.clone())
+                .await?
+                .rate(),
+        );
         let sent = load::post(server.ingest, 64, turn, requests.clone()).await?;
         accepted += sent.accepted;
         ours.push(sent.rate());
@@ -103,10 +135,25 @@ async fn http_single(duration: Duration) -> Outcome<Vec<Figure>> {
     server.stop().await?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     check("requests counted by the server", counted as u64, accepted)?;
-    let (ours, reference) = (load::percentile(&mut ours, 0.5), load::percentile(&mut reference, 0.5));
+    let (ours, reference) = (
+        load::percentile(&mut ours, 0.5),
+        load::percentile(&mut reference, 0.5),
+    );
     Ok(vec![
-        figure("http-single", "single events, durable on 200", ours, "events/s", ""),
-        figure("http-single", "handler that only answers 200", reference, "requests/s", ""),
+        figure(
+            "http-single",
+            "single events, durable on 200",
+            ours,
+            "events/s",
+            "",
+        ),
+        figure(
+            "http-single",
+            "handler that only answers 200",
+            reference,
+            "requests/s",
+            "",
+        ),
         figure("http-single", "ratio", ours / reference, "", "≥ 0.60"),
     ])
 }
@@ -116,14 +163,22 @@ async fn http_batch(duration: Duration) -> Outcome<Vec<Figure>> {
     let requests: Arc<Vec<_>> = Arc::new(
         (0..16)
             .map(|batch| {
-                let events: Vec<_> = (0..100).map(|n| load::json(batch * 100 + n, "batch")).collect();
+                let events: Vec<_> = (0..100)
+                    .map(|n| load::json(batch * 100 + n, "batch"))
+                    .collect();
                 load::request(&format!("[{}]", events.join(",")))
             })
             .collect(),
     );
     let sent = load::post(server.ingest, 8, duration, requests).await?;
     server.stop().await?;
-    Ok(vec![figure("http-batch", "batches of 100, 8 connections", sent.rate() * 100.0, "events/s", "≥ 300,000")])
+    Ok(vec![figure(
+        "http-batch",
+        "batches of 100, 8 connections",
+        sent.rate() * 100.0,
+        "events/s",
+        "≥ 300,000",
+    )])
 }
 
 async fn syslog_tcp(duration: Duration) -> Outcome<Vec<Figure>> {
@@ -133,7 +188,13 @@ async fn syslog_tcp(duration: Duration) -> Outcome<Vec<Figure>> {
     server.stop().await?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     check("lines accepted", received as u64, sent.accepted)?;
-    Ok(vec![figure("syslog-tcp", "4 connections, durable", sent.rate(), "lines/s", "≥ 300,000")])
+    Ok(vec![figure(
+        "syslog-tcp",
+        "4 connections, durable",
+        sent.rate(),
+        "lines/s",
+        "≥ 300,000",
+    )])
 }
 
 async fn syslog_udp(duration: Duration) -> Outcome<Vec<Figure>> {
@@ -152,8 +213,20 @@ async fn syslog_udp(duration: Duration) -> Outcome<Vec<Figure>> {
         }
         server.stop().await?;
         let target = if rate > 150_000.0 { "" } else { "0 lost" };
-        figures.push(figure("syslog-udp", &format!("sent at {:.0}/s: received", sent.rate()), received / sent.seconds, "datagrams/s", "≥ 120,000"));
-        figures.push(figure("syslog-udp", &format!("sent at {:.0}/s: lost", sent.rate()), sent.accepted as f64 - received, "datagrams", target));
+        figures.push(figure(
+            "syslog-udp",
+            &format!("sent at {:.0}/s: received", sent.rate()),
+            received / sent.seconds,
+            "datagrams/s",
+            "≥ 120,000",
+        ));
+        figures.push(figure(
+            "syslog-udp",
+            &format!("sent at {:.0}/s: lost", sent.rate()),
+            sent.accepted as f64 - received,
+            "datagrams",
+            target,
+        ));
     }
     Ok(figures)
 }
@@ -166,17 +239,29 @@ async fn pipeline(
     rule_count: usize,
     target: &str,
 ) -> Outcome<Vec<Figure>> {
-    let server = Server::start(rule_set(rule_count, Handling::LogOnly), &[
-        // A short queue, so that what is accepted is soon decided: the rate is that of the slowest.
-        ("MAX_INGEST_QUEUE_SIZE", "50000".into()),
-        ("UNHANDLED_EVENT_THRESHOLD", "100000000".into()),
-    ])
+    let server = Server::start(
+        rule_set(rule_count, Handling::LogOnly),
+        &[
+            // A short queue, so that what is accepted is soon decided: the rate is that of the slowest.
+            ("MAX_INGEST_QUEUE_SIZE", "50000".into()),
+            ("UNHANDLED_EVENT_THRESHOLD", "100000000".into()),
+        ],
+    )
     .await?;
     let requests: Arc<Vec<_>> = Arc::new(
         (0..16)
             .map(|batch| {
                 let events: Vec<_> = (0..100)
-                    .map(|n| load::json(batch * 100 + n, if n % one_in == 0 { "rule-hit" } else { "unknown" }))
+                    .map(|n| {
+                        load::json(
+                            batch * 100 + n,
+                            if n % one_in == 0 {
+                                "rule-hit"
+                            } else {
+                                "unknown"
+                            },
+                        )
+                    })
                     .collect();
                 load::request(&format!("[{}]", events.join(",")))
             })
@@ -229,18 +314,29 @@ async fn rules(duration: Duration) -> Outcome<Vec<Figure>> {
     Ok(vec![
         few[0].clone(),
         many[0].clone(),
-        figure("rules", "cost of 10,000 rules compared with 10", ratio, "", "≤ 2"),
+        figure(
+            "rules",
+            "cost of 10,000 rules compared with 10",
+            ratio,
+            "",
+            "≤ 2",
+        ),
     ])
 }
 
 /// Latency from the time at which each event was due to be sent.
 async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
     const RATE: f64 = 1000.0;
-    let mock = MockMoog::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(Failure::failed)?;
-    let server = Server::start(rule_set(1000, Handling::TicketOnly), &[
-        ("MOOG_WEBHOOK_URL", mock.url()),
-        ("MOOG_RATE_LIMIT", "1000000".into()),
-    ])
+    let mock = MockMoog::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .await
+        .map_err(Failure::failed)?;
+    let server = Server::start(
+        rule_set(1000, Handling::TicketOnly),
+        &[
+            ("MOOG_WEBHOOK_URL", mock.url()),
+            ("MOOG_RATE_LIMIT", "1000000".into()),
+        ],
+    )
     .await?;
     let engine = server.engine()?;
     let (began, started) = (Instant::now(), jiff::Timestamp::now());
@@ -252,7 +348,12 @@ async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
     let expected = (duration.as_secs_f64() * RATE) as usize;
     let end = duration + Duration::from_secs(30);
     while (audited.len() < expected || delivered.len() < expected) && began.elapsed() < end {
-        let rows = engine.audit_rows(AuditFilter { limit: 500, ..AuditFilter::default() }).await?;
+        let rows = engine
+            .audit_rows(AuditFilter {
+                limit: 500,
+                ..AuditFilter::default()
+            })
+            .await?;
         let now = began.elapsed().as_secs_f64();
         for row in rows.iter().take_while(|row| row.id > last_id) {
             if let Some(number) = sequence(&row.raw_message) {
@@ -276,22 +377,51 @@ async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
     server.stop().await?;
     check("audit rows", rows, accepted)?;
     let late = |times: &HashMap<u64, f64>, share: f64| {
-        let mut late: Vec<f64> =
-            times.iter().map(|(number, at)| (at - *number as f64 / RATE) * 1e3).collect();
+        let mut late: Vec<f64> = times
+            .iter()
+            .map(|(number, at)| (at - *number as f64 / RATE) * 1e3)
+            .collect();
         load::percentile(&mut late, share)
     };
     Ok(vec![
-        figure("latency", "receive to audit row, p50", late(&audited, 0.5), "ms", ""),
-        figure("latency", "receive to audit row, p99", late(&audited, 0.99), "ms", "≤ 10 ms"),
-        figure("latency", "receive to delivery, p50", late(&delivered, 0.5), "ms", ""),
-        figure("latency", "receive to delivery, p99", late(&delivered, 0.99), "ms", "≤ 25 ms"),
+        figure(
+            "latency",
+            "receive to audit row, p50",
+            late(&audited, 0.5),
+            "ms",
+            "",
+        ),
+        figure(
+            "latency",
+            "receive to audit row, p99",
+            late(&audited, 0.99),
+            "ms",
+            "≤ 10 ms",
+        ),
+        figure(
+            "latency",
+            "receive to delivery, p50",
+            late(&delivered, 0.5),
+            "ms",
+            "",
+        ),
+        figure(
+            "latency",
+            "receive to delivery, p99",
+            late(&delivered, 0.99),
+            "ms",
+            "≤ 25 ms",
+        ),
     ])
 }
 
 /// The number that `paced` put into the message.
 fn sequence(text: &str) -> Option<u64> {
     let rest = text.split("number-").nth(1)?;
-    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    rest.split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Posts event `n` at `n / rate` seconds after `began`, over enough connections that a slow answer
@@ -327,5 +457,7 @@ fn check(what: &str, got: u64, expected: u64) -> Outcome {
     if got == expected {
         return Ok(());
     }
-    Err(Failure::problem(format!("{what}: {got}, but the sender's ledger says {expected}")))
+    Err(Failure::problem(format!(
+        "{what}: {got}, but the sender's ledger says {expected}"
+    )))
 }

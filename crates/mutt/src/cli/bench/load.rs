@@ -35,7 +35,11 @@ pub fn json(number: u64, word: &str) -> String {
 
 /// One syslog line (RFC 3164), with its line feed.
 pub fn line(number: u64, word: &str) -> String {
-    format!("<187>Nov 21 12:00:00 ams-core-sw{} {}\n", number % 50, message(number, word))
+    format!(
+        "<187>Nov 21 12:00:00 ams-core-sw{} {}\n",
+        number % 50,
+        message(number, word)
+    )
 }
 
 /// A POST of this body, as bytes.
@@ -111,7 +115,10 @@ impl Client {
     pub async fn connect(addr: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: vec![0; 16 * 1024] })
+        Ok(Self {
+            stream,
+            buffer: vec![0; 16 * 1024],
+        })
     }
 
     /// Sends one request and reads its answer; whether that was 200.
@@ -129,7 +136,10 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<bo
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         filled += read;
-        let Some(head) = buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") else {
+        let Some(head) = buffer[..filled]
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+        else {
             continue;
         };
         let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
@@ -159,7 +169,9 @@ pub async fn tcp(
     for connection in 0..connections as u64 {
         tasks.push(tokio::spawn(async move {
             let mut stream = TcpStream::connect(addr).await?;
-            let chunk: String = (0..200).map(|n| line(connection * 1000 + n, word)).collect();
+            let chunk: String = (0..200)
+                .map(|n| line(connection * 1000 + n, word))
+                .collect();
             let mut lines = 0_u64;
             while Instant::now() < deadline {
                 stream.write_all(chunk.as_bytes()).await?;
@@ -175,7 +187,10 @@ pub async fn tcp(
     for task in tasks {
         accepted += task.await.map_err(Failure::failed)??;
     }
-    Ok(Sent { accepted, seconds: began.elapsed().as_secs_f64() })
+    Ok(Sent {
+        accepted,
+        seconds: began.elapsed().as_secs_f64(),
+    })
 }
 
 /// Sends datagrams at a rate for a time, from a thread of its own.
@@ -183,7 +198,9 @@ pub async fn udp(addr: SocketAddr, rate: f64, duration: Duration) -> Outcome<Sen
     let sent = tokio::task::spawn_blocking(move || -> std::io::Result<Sent> {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(addr)?;
-        let lines: Vec<String> = (0..64).map(|n| line(n, "udp").trim_end().to_owned()).collect();
+        let lines: Vec<String> = (0..64)
+            .map(|n| line(n, "udp").trim_end().to_owned())
+            .collect();
         let began = Instant::now();
         let mut sent = 0_u64;
         while began.elapsed() < duration {
@@ -199,7 +216,10 @@ pub async fn udp(addr: SocketAddr, rate: f64, duration: Duration) -> Outcome<Sen
                 sent += 1;
             }
         }
-        Ok(Sent { accepted: sent, seconds: began.elapsed().as_secs_f64() })
+        Ok(Sent {
+            accepted: sent,
+            seconds: began.elapsed().as_secs_f64(),
+        })
     })
     .await
     .map_err(Failure::failed)??;

@@ -18,7 +18,9 @@ use crate::output::{self, Table};
 
 /// Measure this machine through the real path. Load generator and server share its cores.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  mutt bench\n  mutt bench http-single syslog-tcp --seconds 10\n  mutt bench pipeline --seconds 60 --json\n\nA release build is needed for figures that mean anything.")]
+#[command(
+    after_help = "Examples:\n  mutt bench\n  mutt bench http-single syslog-tcp --seconds 10\n  mutt bench pipeline --seconds 60 --json\n\nA release build is needed for figures that mean anything."
+)]
 pub struct Bench {
     /// What to measure [default: everything]
     #[arg(value_enum)]
@@ -75,23 +77,40 @@ impl Bench {
             return server::null_server().await;
         }
         if cfg!(debug_assertions) {
-            eprintln!("This is a debug build; its figures mean nothing. Use `cargo muttdev bench`.");
+            eprintln!(
+                "This is a debug build; its figures mean nothing. Use `cargo muttdev bench`."
+            );
         }
-        let cases = if self.cases.is_empty() { Case::value_variants().to_vec() } else { self.cases };
+        let cases = if self.cases.is_empty() {
+            Case::value_variants().to_vec()
+        } else {
+            self.cases
+        };
         let flush = flush_latency()?;
         let mut figures = Vec::new();
         for case in cases {
-            let name = case.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+            let name = case
+                .to_possible_value()
+                .map(|value| value.get_name().to_owned())
+                .unwrap_or_default();
             eprintln!("{name} …");
             let measured = cases::measure(case, self.seconds).await?;
             for figure in &measured {
-                eprintln!("  {}: {} {}", figure.what, number(figure.value), figure.unit);
+                eprintln!(
+                    "  {}: {} {}",
+                    figure.what,
+                    number(figure.value),
+                    figure.unit
+                );
             }
             figures.extend(measured);
         }
         if global.json {
             let conditions = BTreeMap::from([
-                ("cores", std::thread::available_parallelism().map_or(1, usize::from) as f64),
+                (
+                    "cores",
+                    std::thread::available_parallelism().map_or(1, usize::from) as f64,
+                ),
                 ("fdatasync_p50_ms", flush.0),
                 ("fdatasync_p99_ms", flush.1),
             ]);
@@ -147,6 +166,10 @@ fn flush_latency() -> Outcome<(f64, f64)> {
     };
     let times = measure();
     let _ = std::fs::remove_file(&path);
-    let mut times = times.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-    Ok((load::percentile(&mut times, 0.5), load::percentile(&mut times, 0.99)))
+    let mut times =
+        times.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    Ok((
+        load::percentile(&mut times, 0.5),
+        load::percentile(&mut times, 0.99),
+    ))
 }

@@ -33,7 +33,9 @@ pub struct Server {
 
 /// A port of the loopback interface that is free now.
 fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }
 
 impl Server {
@@ -42,8 +44,10 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("mutt-bench-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&dir)?;
         if !rules.is_empty() {
-            let engine = Embedded::open(&dir, Mode::Tool)?;
-            engine.add_rules(rules, &Context::change(Some("bench".into()))).await?;
+            let engine: std::sync::Arc<dyn Engine> = Embedded::open(&dir, Mode::Tool)?;
+            engine
+                .add_rules(rules, &Context::change(Some("bench".into())))
+                .await?;
             engine.close().await;
         }
         let (ingest, syslog, webui) = (free_port()?, free_port()?, free_port()?);
@@ -73,8 +77,13 @@ impl Server {
         }
         let process = command.spawn()?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut server =
-            Self { process, dir, ingest: local(ingest), syslog: local(syslog), ready_after: Duration::ZERO };
+        let mut server = Self {
+            process,
+            dir,
+            ingest: local(ingest),
+            syslog: local(syslog),
+            ready_after: Duration::ZERO,
+        };
         server.wait_ready(began).await?;
         Ok(server)
     }
@@ -116,11 +125,14 @@ impl Server {
 
     /// The sum of a counter over all its labels.
     pub async fn counter(&self, name: &str) -> f64 {
-        let Ok(answer) = reqwest::get(format!("http://{}/metrics", self.ingest)).await else { return 0.0 };
+        let Ok(answer) = reqwest::get(format!("http://{}/metrics", self.ingest)).await else {
+            return 0.0;
+        };
         let text = answer.text().await.unwrap_or_default();
         text.lines()
             .filter(|line| {
-                line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with([' ', '{']))
             })
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
@@ -169,7 +181,10 @@ impl NullServer {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         for _ in 0..1000 {
             if tokio::net::TcpStream::connect(addr).await.is_ok() {
-                return Ok(Self { _process: process, addr });
+                return Ok(Self {
+                    _process: process,
+                    addr,
+                });
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -183,11 +198,15 @@ pub async fn null_server() -> Outcome {
         .ok()
         .and_then(|port| port.parse().ok())
         .ok_or_else(|| Failure::usage("this is for `mutt bench` itself"))?;
-    let router = Router::new().route("/ingest", post(|body: axum::body::Bytes| async move {
-        drop(body);
-    }));
+    let router = Router::new().route(
+        "/ingest",
+        post(|body: axum::body::Bytes| async move {
+            drop(body);
+        }),
+    );
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let server = mutt_http::Server::bind(addr, mutt_http::Limits::default()).map_err(Failure::failed)?;
+    let server =
+        mutt_http::Server::bind(addr, mutt_http::Limits::default()).map_err(Failure::failed)?;
     server.run(router, CancellationToken::new()).await;
     Ok(())
 }

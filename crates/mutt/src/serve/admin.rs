@@ -1,0 +1,59 @@
+//! What `GET /admin/config` shows: every value with its origin, no secret.
+
+use std::sync::Arc;
+
+use mutt_config::{Secret, Secrets};
+use mutt_engine::Dynamic;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+
+use crate::context::Context;
+
+/// Makes the page from the settings at start and the dynamic values of the moment.
+pub fn config(
+    context: &Context,
+    dynamic: watch::Receiver<Arc<Dynamic>>,
+) -> Arc<dyn Fn() -> Value + Send + Sync> {
+    let fixed: Map<String, Value> = context
+        .loaded
+        .origins
+        .iter()
+        .map(|(name, (value, origin))| {
+            (
+                (*name).to_owned(),
+                json!({"value": value, "origin": origin.to_string()}),
+            )
+        })
+        .collect();
+    let base = context.loaded.dynamic();
+    let environment = context.environment.clone();
+    let data_dir = context.data_dir().to_owned();
+    Arc::new(move || {
+        let now = dynamic.borrow().clone();
+        let values: Map<String, Value> = now
+            .iter()
+            .map(|(key, value)| {
+                let origin = if value == base.text(key.name) {
+                    "static"
+                } else {
+                    "dynamic"
+                };
+                (
+                    key.name.to_owned(),
+                    json!({"value": value, "origin": origin}),
+                )
+            })
+            .collect();
+        let secrets = Secrets::read(&environment, Some(&data_dir)).unwrap_or_default();
+        let known: Map<String, Value> = Secret::ALL
+            .into_iter()
+            .map(|secret| {
+                (
+                    secret.name().to_owned(),
+                    json!({"values": secrets.get(secret).len()}),
+                )
+            })
+            .collect();
+        json!({"static": fixed, "dynamic": values, "secrets": known})
+    })
+}

@@ -1,0 +1,226 @@
+//! What each role says at `/health`, and what the process as a whole has to complain about.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use mutt_alerter::AlerterHandle;
+use mutt_engine::{CircuitState, Engine};
+use mutt_forwarder::health::Condition;
+use mutt_http::{Check, HealthReport};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::serve::Role;
+
+/// How long a look at the store may take.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// What the roles of this process know about themselves.
+#[derive(Clone)]
+pub struct Process(Arc<Inner>);
+
+struct Inner {
+    engine: Arc<dyn Engine>,
+    alerter: OnceLock<AlerterHandle>,
+    forwarder: OnceLock<Arc<mutt_forwarder::Health>>,
+}
+
+impl Process {
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        Self(Arc::new(Inner {
+            engine,
+            alerter: OnceLock::new(),
+            forwarder: OnceLock::new(),
+        }))
+    }
+
+    pub fn set_alerter(&self, alerter: AlerterHandle) {
+        let _ = self.0.alerter.set(alerter);
+    }
+
+    pub fn set_forwarder(&self, forwarder: Arc<mutt_forwarder::Health>) {
+        let _ = self.0.forwarder.set(forwarder);
+    }
+
+    /// The health of one role.
+    pub fn role(&self, role: Role) -> Arc<dyn mutt_http::Health> {
+        Arc::new(RoleHealth {
+            role,
+            process: self.clone(),
+        })
+    }
+
+    /// What is wrong now, in words; cheap.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if let Some(forwarder) = self.0.forwarder.get() {
+            let report = forwarder.report();
+            if report.status != Condition::Ok {
+                problems.push(
+                    report.detail.unwrap_or_else(|| {
+                        format!("the sink's circuit is {}", report.circuit.name())
+                    }),
+                );
+            } else if report.circuit != CircuitState::Closed {
+                problems.push(format!("the sink's circuit is {}", report.circuit.name()));
+            }
+        }
+        if let Some(alerter) = self.0.alerter.get() {
+            for skipped in alerter.skipped_rules() {
+                problems.push(format!(
+                    "rule {} takes no part: {}",
+                    skipped.rule_id, skipped.reason
+                ));
+            }
+        }
+        problems
+    }
+
+    async fn store(&self) -> Check {
+        match tokio::time::timeout(LOOK, self.0.engine.ready()).await {
+            Ok(Ok(())) => Check::ok("can be read and written"),
+            Ok(Err(error)) => Check::failed(error.to_string()),
+            Err(_) => Check::failed(format!("no answer within {} s", LOOK.as_secs())),
+        }
+    }
+}
+
+struct RoleHealth {
+    role: Role,
+    process: Process,
+}
+
+#[async_trait::async_trait]
+impl mutt_http::Health for RoleHealth {
+    async fn check(&self) -> HealthReport {
+        let process = &self.process;
+        let mut report = HealthReport::default();
+        match (
+            self.role,
+            process.0.alerter.get(),
+            process.0.forwarder.get(),
+        ) {
+            (Role::Alerter, Some(alerter), _) => {
+                for check in alerter.health().await.checks {
+                    let (name, detail) = (check.name, check.detail);
+                    let check = if check.ok {
+                        Check::ok(detail)
+                    } else {
+                        Check::failed(detail)
+                    };
+                    report = report.with(name, check);
+                }
+            }
+            (Role::Forwarder, _, Some(forwarder)) => {
+                let state = forwarder.report();
+                let detail = state
+                    .detail
+                    .clone()
+                    .unwrap_or_else(|| "alerts go out".into());
+                // Alerts that wait are not lost; only a store that is away keeps it from working.
+                let sink = if state.status == Condition::Failing {
+                    Check::failed(detail)
+                } else {
+                    Check::ok(detail)
+                };
+                let circuit = Check::ok(state.circuit.name());
+                report = report.with("sink", sink).with("circuit", circuit);
+                report = report.with("store", process.store().await);
+            }
+            _ => report = report.with("store", process.store().await),
+        }
+        report
+    }
+}
+
+/// `mutt_build_info{version}` is always 1.
+pub fn register_build_info(registry: &mut Registry) {
+    registry.register(
+        "mutt_build",
+        "The program's version",
+        Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
+    );
+}
+
+/// The process metrics that every Prometheus client library has.
+pub fn register_process(registry: &mut Registry) {
+    registry.register_collector(Box::new(ProcessMetrics));
+}
+
+#[derive(Debug)]
+struct ProcessMetrics;
+
+impl Collector for ProcessMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(stat) = ProcessStat::read() else {
+            return Ok(());
+        };
+        let cpu = ConstCounter::new(stat.cpu_seconds);
+        cpu.encode(encoder.encode_descriptor(
+            "process_cpu_seconds",
+            "CPU time used, user and system",
+            None,
+            cpu.metric_type(),
+        )?)?;
+        for (name, help, value) in [
+            (
+                "process_resident_memory_bytes",
+                "Resident memory",
+                stat.resident_bytes,
+            ),
+            ("process_open_fds", "Open file descriptors", stat.open_files),
+            (
+                "process_start_time_seconds",
+                "Start of the process, seconds since 1970",
+                stat.started,
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+struct ProcessStat {
+    cpu_seconds: f64,
+    resident_bytes: f64,
+    open_files: f64,
+    started: f64,
+}
+
+impl ProcessStat {
+    /// From proc(5). Linux counts in ticks of 1/100 s for user space on every platform we run on,
+    /// and in pages of 4 KiB on x86-64 and most of aarch64; VmRSS is in KiB everywhere.
+    fn read() -> Option<Self> {
+        const TICKS: f64 = 100.0;
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The name in parentheses may contain anything.
+        let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
+        let number = |index: usize| fields.get(index)?.parse::<f64>().ok();
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let kib: f64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .ok()?;
+        let boot: f64 = std::fs::read_to_string("/proc/stat")
+            .ok()?
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))?
+            .parse()
+            .ok()?;
+        Some(Self {
+            cpu_seconds: (number(11)? + number(12)?) / TICKS,
+            resident_bytes: kib * 1024.0,
+            open_files: std::fs::read_dir("/proc/self/fd").ok()?.count() as f64,
+            started: boot + number(19)? / TICKS,
+        })
+    }
+}

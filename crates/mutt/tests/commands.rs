@@ -1,0 +1,331 @@
+//! The command line as a person uses it: without a server, and beside one.
+
+mod support;
+
+use std::process::Output;
+use std::time::Duration;
+
+use mutt_forwarder::MockMoog;
+use mutt_forwarder::mock::Fault;
+use serde_json::{Value, json};
+use support::{Mutt, contains, until};
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{}{}", out(output), err(output));
+    out(output)
+}
+
+#[tokio::test]
+async fn rules_are_imported_exported_listed_and_refused_without_a_server() {
+    let mutt = Mutt::new(&[]);
+    let file = mutt.data().join("rules.json");
+    let rules = json!([
+        contains("LINK-DOWN", "page_AND_ticket"),
+        contains("ERROR", "Ticket_only")
+    ]);
+    std::fs::write(&file, rules.to_string()).unwrap();
+    let path = file.to_str().unwrap();
+    assert!(err(&mutt.run(&["rules", "import", path])).contains("2 rules added"));
+
+    let listed: Value = serde_json::from_str(&ok(&mutt.run(&["rules", "list", "--json"]))).unwrap();
+    assert_eq!(listed[0]["prod_handling"], "Page_and_ticket");
+    assert!(ok(&mutt.run(&["rules", "list"])).contains("'LINK-DOWN'"));
+    let exported: Value = serde_json::from_str(&ok(&mutt.run(&["rules", "export"]))).unwrap();
+    assert_eq!(exported.as_array().unwrap().len(), 2);
+
+    // One bad rule: none of the file is stored, and the message says which, where and why.
+    let bad = json!([contains("FINE", "Ignore"), {
+        "match_string": "a(b", "match_type": "regex", "prod_handling": "Ignore",
+        "dev_handling": "Ignore", "team_assignment": "NetOps",
+    }]);
+    std::fs::write(&file, bad.to_string()).unwrap();
+    let refused = mutt.run(&["rules", "import", path]);
+    assert_eq!(refused.status.code(), Some(3), "{}", err(&refused));
+    assert!(
+        err(&refused).contains("rule 1: match_string"),
+        "{}",
+        err(&refused)
+    );
+    let listed: Value = serde_json::from_str(&ok(&mutt.run(&["rules", "list", "--json"]))).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn rules_test_says_which_rule_wins_and_why_the_others_do_not() {
+    let mutt = Mutt::new(&[]);
+    mutt.rules(json!([
+        contains("LINK-DOWN", "Page_only"),
+        contains("ERROR", "Ticket_only")
+    ]))
+    .await;
+    let lines = mutt.data().join("lines");
+    std::fs::write(
+        &lines,
+        "<187>Nov 21 12:00:00 r1 link: an error occurred\n<187>Nov 21 12:00:00 r1 nothing\n",
+    )
+    .unwrap();
+    let output = mutt.run(&[
+        "rules",
+        "test",
+        "--explain",
+        "--lines",
+        lines.to_str().unwrap(),
+    ]);
+    let text = ok(&output);
+    assert!(text.contains("rule 2  <187>"), "{text}");
+    assert!(text.contains("no rule"), "{text}");
+    assert!(text.contains("rule 1: "), "{text}");
+    assert!(
+        err(&output).contains("1 of 2 lines match a rule"),
+        "{}",
+        err(&output)
+    );
+}
+
+#[tokio::test]
+async fn dynamic_configuration_is_checked_kept_shown_and_reverted() {
+    let mutt = Mutt::new(&[("MOOG_RATE_LIMIT", "70")]);
+    let set = |value: &str| {
+        mutt.run(&[
+            "config",
+            "set",
+            "moog_rate_limit",
+            value,
+            "--reason",
+            "a test",
+        ])
+    };
+    assert_eq!(
+        ok(&mutt.run(&["config", "get", "moog_rate_limit"])).trim(),
+        "70"
+    );
+    ok(&set("100"));
+    ok(&set("200"));
+    let refused = set("0");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        err(&refused).contains("a whole number from 1 to 1000000"),
+        "{}",
+        err(&refused)
+    );
+    assert_eq!(
+        ok(&mutt.run(&["config", "get", "moog_rate_limit"])).trim(),
+        "200"
+    );
+    ok(&mutt.run(&["config", "revert", "moog_rate_limit"]));
+    assert_eq!(
+        ok(&mutt.run(&["config", "get", "moog_rate_limit"])).trim(),
+        "100"
+    );
+    let history = ok(&mutt.run(&["config", "history", "moog_rate_limit"]));
+    assert!(
+        history.contains("a test") && history.contains("cli:tester"),
+        "{history}"
+    );
+    let shown: Value = serde_json::from_str(&ok(&mutt.run(&["config", "show", "--json"]))).unwrap();
+    assert_eq!(
+        shown["moog_rate_limit"],
+        json!({"value": "100", "origin": "dynamic"})
+    );
+    assert_eq!(
+        shown["MOOG_RATE_LIMIT"],
+        json!({"value": "70", "origin": "environment"})
+    );
+    ok(&mutt.run(&["config", "unset", "moog_rate_limit"]));
+    assert_eq!(
+        ok(&mutt.run(&["config", "get", "moog_rate_limit"])).trim(),
+        "70"
+    );
+}
+
+#[tokio::test]
+async fn exit_codes_tell_wrong_use_from_problems() {
+    let mutt = Mutt::new(&[("AUDIT_SCOPE", "some")]);
+    assert_eq!(mutt.run(&["config", "check"]).status.code(), Some(3));
+    assert_eq!(mutt.run(&["nonsense"]).status.code(), Some(2));
+    let mutt = Mutt::new(&[]);
+    assert_eq!(mutt.run(&["config", "check"]).status.code(), Some(0));
+    assert_eq!(
+        mutt.run(&["config", "get", "nonsense"]).status.code(),
+        Some(2)
+    );
+    let nobody = mutt.run(&["status"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(err(&nobody).contains("Is MUTT running"), "{}", err(&nobody));
+}
+
+#[tokio::test]
+async fn a_running_server_hears_of_rules_hosts_and_configuration() {
+    let mock = MockMoog::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let mut mutt = Mutt::new(&[("MOOG_WEBHOOK_URL", &mock.url())]);
+    mutt.start().await;
+    let rule = contains("NEW-RULE", "Page_only").to_string();
+    ok(&mutt.run(&["rules", "add", &rule]));
+    let delivered = async || mock.stats(Duration::from_secs(1)).unique;
+    until("the new rule to decide", async || {
+        mutt.post(r#"{"hostname":"host-1","message":"NEW-RULE"}"#)
+            .await
+            .unwrap();
+        delivered().await > 0
+    })
+    .await;
+    // As a development host its events are ignored from some moment on.
+    ok(&mutt.run(&["hosts", "add", "HOST-1"]));
+    let engine = mutt.engine();
+    until("the host to be in development", async || {
+        mutt.post(r#"{"hostname":"host-1","message":"NEW-RULE"}"#)
+            .await
+            .unwrap();
+        let filter = mutt_engine::AuditFilter {
+            limit: 1,
+            ..Default::default()
+        };
+        engine
+            .audit_rows(filter)
+            .await
+            .unwrap()
+            .first()
+            .is_some_and(|row| row.environment == "development")
+    })
+    .await;
+    engine.close().await;
+    ok(&mutt.run(&["config", "set", "max_ingest_queue_size", "5000"]));
+    until("the new limit in /admin/config", async || {
+        let answer = reqwest::Client::new()
+            .get(mutt.url("/admin/config"))
+            .header("x-api-key", support::KEY)
+            .send()
+            .await
+            .unwrap();
+        answer.text().await.unwrap().contains("5000")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn status_tail_and_top_show_a_running_server() {
+    let mock = MockMoog::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let mut mutt = Mutt::new(&[("MOOG_WEBHOOK_URL", &mock.url())]);
+    mutt.rules(json!([contains("LINK-DOWN", "Page_only")]))
+        .await;
+    mutt.start().await;
+    let tail = mutt
+        .command(&["tail", "--json", "--limit", "1", "LINK-DOWN"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut tail = Some(tail);
+    until("tail to see an event", async || {
+        mutt.post(r#"{"hostname":"r1","message":"LINK-DOWN now"}"#)
+            .await
+            .unwrap();
+        tail.as_mut().unwrap().try_wait().unwrap().is_some()
+    })
+    .await;
+    let seen = out(&tail.take().unwrap().wait_with_output().unwrap());
+    let event: Value = serde_json::from_str(seen.lines().next().unwrap()).unwrap();
+    assert_eq!(event["hostname"], "r1");
+    assert_eq!(event["handling"], "Page_only");
+
+    let status = ok(&mutt.run(&["status"]));
+    assert!(
+        status.contains("mutt:ingest_queue") && status.contains("circuit closed"),
+        "{status}"
+    );
+    let top = ok(&mutt.run(&["top", "--once"]));
+    assert!(
+        top.contains("received") && top.contains("LINK-DOWN"),
+        "{top}"
+    );
+    let doctor = mutt.run(&["doctor"]);
+    assert!(
+        out(&doctor).contains("is healthy"),
+        "{}{}",
+        out(&doctor),
+        err(&doctor)
+    );
+    let denied = mutt
+        .command(&["status"])
+        .env("WEBUI_API_KEY", "wrong")
+        .output()
+        .unwrap();
+    assert_eq!(denied.status.code(), Some(4), "{}", err(&denied));
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_shown_replayed_and_discarded() {
+    let mock = MockMoog::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    mock.set_faults([Fault {
+        status: Some(422),
+        body: Some("no such team".into()),
+        ..Fault::default()
+    }]);
+    let mut mutt = Mutt::new(&[("MOOG_WEBHOOK_URL", &mock.url())]);
+    mutt.rules(json!([contains("LINK-DOWN", "Page_only")]))
+        .await;
+    mutt.start().await;
+    for n in 0..2 {
+        mutt.post(json!({"hostname": "r1", "message": format!("LINK-DOWN {n}")}).to_string())
+            .await
+            .unwrap();
+    }
+    let entries = || -> Vec<Value> {
+        serde_json::from_str(&ok(&mutt.run(&["dlq", "list", "moog", "--json"]))).unwrap()
+    };
+    until("two dead letters", async || entries().len() == 2).await;
+    let first = entries()[0].clone();
+    let id = first["id"].as_str().unwrap();
+    assert_eq!(first["reason"], "refused");
+    assert!(ok(&mutt.run(&["dlq", "show", "moog", id])).contains("no such team"));
+    assert_eq!(
+        mutt.run(&["dlq", "replay", "moog"]).status.code(),
+        Some(2),
+        "which ones must be said"
+    );
+    assert_eq!(
+        mutt.run(&["dlq", "discard", "moog", id]).status.code(),
+        Some(2),
+        "why must be said"
+    );
+
+    mock.set_faults([]);
+    ok(&mutt.run(&["dlq", "replay", "moog", id]));
+    until("the replayed alert", async || {
+        mock.stats(Duration::from_secs(1)).unique == 1
+    })
+    .await;
+    ok(&mutt.run(&["dlq", "discard", "moog", "--all", "--why", "a test"]));
+    until("an empty queue", async || entries().is_empty()).await;
+}
+
+#[tokio::test]
+async fn logs_can_be_one_json_object_per_line() {
+    let mut mutt = Mutt::new(&[
+        ("LOG_JSON_ENABLED", "true"),
+        ("LOG_LEVEL", "info"),
+        ("POD_NAME", "pod-7"),
+    ]);
+    mutt.start().await;
+    assert_eq!(mutt.stop(), Some(0));
+    let log = mutt.log();
+    assert!(!log.trim().is_empty());
+    for line in log.lines() {
+        let entry: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(entry["pod"], "pod-7");
+        assert!(
+            entry["timestamp"].is_string() && entry["message"].is_string(),
+            "{line}"
+        );
+    }
+    assert!(!log.contains(support::KEY), "no key in the log");
+}
