@@ -29,7 +29,7 @@ impl Snapshot {
         device_teams: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
         let mut names = HashSet::<Arc<str>>::new();
-        let mut shared = |name: &str| Arc::clone(names.get_or_insert_with(name, Arc::from));
+        let mut shared = |name: &str| Arc::clone(names.get_or_insert_with(name, |name| name.into()));
         let rule_teams = rules
             .rules()
             .iter()
