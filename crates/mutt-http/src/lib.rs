@@ -13,7 +13,7 @@ mod pages;
 mod server;
 mod tls;
 
-pub use body::{BodyError, RequestBody};
+pub use body::{BodyError, Budget, Held, RequestBody};
 pub use connection::{Connection, Expired, Limits};
 pub use error::HttpError;
 pub use keys::Keys;

@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod datagrams;
+pub mod http;
 pub mod metrics;
 mod pump;
 mod sockets;
@@ -14,6 +15,7 @@ pub mod syslog_stream;
 pub mod syslog_udp;
 
 pub use admission::Admission;
+pub use crate::http::{AdminConfig, HttpIngest, HttpOptions};
 pub use metrics::{IngestMetrics, Listener, ListenerMetrics, RejectReason};
 pub use pump::Overflow;
 pub use sockets::ListenError;

@@ -10,7 +10,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use mutt_http::{BodyError, Limits, RequestBody, Server, ServerMetrics, Tls, WithPeer};
+use mutt_http::{BodyError, Budget, Limits, RequestBody, Server, ServerMetrics, Tls, WithPeer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -38,18 +38,24 @@ impl Running {
     /// Serves a handler that reads bodies of at most 1,000 bytes and answers with their length.
     pub fn counting(limits: Limits) -> Self {
         let (server, mut running) = Self::bind(limits, None);
-        let service = tower::service_fn(|request: Request<RequestBody>| async {
-            let (status, text) = match request.into_body().read(1000).await {
-                Ok(body) => (StatusCode::OK, body.len().to_string()),
-                Err(BodyError::TooLarge { .. }) => {
-                    (StatusCode::PAYLOAD_TOO_LARGE, "too large".to_owned())
-                }
-                Err(BodyError::TimedOut) => (StatusCode::REQUEST_TIMEOUT, "too slow".to_owned()),
-                Err(BodyError::Broken(_)) => (StatusCode::BAD_REQUEST, "broken".to_owned()),
-            };
-            let mut response = Response::new(Full::new(bytes::Bytes::from(text)));
-            *response.status_mut() = status;
-            Ok(response)
+        let budget = Budget::new(1 << 20);
+        let service = tower::service_fn(move |request: Request<RequestBody>| {
+            let mut held = budget.hold();
+            async move {
+                let (status, text) = match request.into_body().read(1000, &mut held).await {
+                    Ok(body) => (StatusCode::OK, body.len().to_string()),
+                    Err(BodyError::TooLarge { .. }) => {
+                        (StatusCode::PAYLOAD_TOO_LARGE, "too large".to_owned())
+                    }
+                    Err(BodyError::TimedOut) => {
+                        (StatusCode::REQUEST_TIMEOUT, "too slow".to_owned())
+                    }
+                    Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+                };
+                let mut response = Response::new(Full::new(bytes::Bytes::from(text)));
+                *response.status_mut() = status;
+                Ok(response)
+            }
         });
         running.task = tokio::spawn(server.run(service, running.shutdown.clone()));
         running

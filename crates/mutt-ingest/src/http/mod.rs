@@ -1,0 +1,383 @@
+//! Events that are posted: one JSON object, an array of them, or one per line.
+//!
+//! 200 is answered only for what is durable. The ingest paths are matched before anything else and
+//! answered without a router; everything else (health, metrics, configuration) goes through one.
+//! Accepted events are queued before rejected records are buried, so that a full queue, which a
+//! sender answers by sending again and again, does not bury the same record every time.
+
+mod answer;
+mod decode;
+mod rate;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response as Page};
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, request};
+use http_body_util::{Either, Full};
+use jiff::Timestamp;
+use mutt_engine::{Dynamic, EngineError};
+use mutt_event::json::RequiredFields;
+use mutt_http::{About, BodyError, Budget, Check, Health, HealthReport, Keys, RequestBody};
+use prometheus_client::registry::Registry;
+use tokio::sync::{Semaphore, watch};
+use tower::{Service, ServiceExt as _};
+
+use self::answer::{Correlation, Failure, Queued};
+use self::decode::{Coding, Prepared};
+use self::rate::RateLimit;
+use crate::admission::Admission;
+use crate::metrics::{Listener, RejectReason};
+
+/// A body that is larger, in bytes, is unpacked and parsed away from the tasks that answer others.
+const INLINE: usize = 128 * 1024;
+/// The same for a compressed one, which may grow a thousandfold.
+const INLINE_COMPRESSED: usize = 8 * 1024;
+
+/// Makes the answer of `GET /admin/config`: every value with its origin, no secret.
+pub type AdminConfig = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// What can be set about HTTP ingest.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// The longest body in bytes, as it comes and unpacked.
+    pub max_body_bytes: usize,
+    /// What all bodies under way may hold together, in bytes.
+    pub max_buffered_bytes: usize,
+    /// What an event must have.
+    pub required: RequiredFields,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 10 * 1024 * 1024,
+            max_buffered_bytes: 256 * 1024 * 1024,
+            required: RequiredFields::default(),
+        }
+    }
+}
+
+/// The HTTP door of the ingestor.
+#[derive(Clone)]
+pub struct HttpIngest {
+    inner: Arc<Inner>,
+    pages: Router,
+}
+
+struct Inner {
+    options: HttpOptions,
+    admission: Admission,
+    rate: RateLimit,
+    keys: Arc<Keys>,
+    admin_config: AdminConfig,
+    budget: Budget,
+    /// Large bodies are prepared one per core at a time.
+    large: Semaphore,
+}
+
+impl HttpIngest {
+    /// Puts the door together. `registry` is what `/metrics` shows.
+    pub fn new(
+        options: HttpOptions,
+        admission: Admission,
+        dynamic: watch::Receiver<Arc<Dynamic>>,
+        keys: Arc<Keys>,
+        registry: Arc<Registry>,
+        admin_config: AdminConfig,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let inner = Arc::new(Inner {
+            rate: RateLimit::new(admission.engine().clone(), dynamic),
+            budget: Budget::new(options.max_buffered_bytes),
+            large: Semaphore::new(cores),
+            options,
+            admission,
+            keys,
+            admin_config,
+        });
+        let admin = Router::new()
+            .route("/admin/config", get(admin_page))
+            .with_state(inner.clone());
+        let pages = mutt_http::role_router(ABOUT, inner.clone(), registry).merge(admin);
+        Self {
+            inner,
+            pages: mutt_http::fallbacks(pages),
+        }
+    }
+
+    /// What [`mutt_http::Server::run`] serves.
+    pub fn service(
+        self,
+    ) -> impl Service<
+        Request<RequestBody>,
+        Response = Response<Either<Full<Bytes>, axum::body::Body>>,
+        Error = Infallible,
+        Future: Future + Send,
+    > + Clone
+    + Send
+    + Sync
+    + 'static {
+        tower::service_fn(move |request: Request<RequestBody>| {
+            let is_ingest = matches!(
+                request.uri().path(),
+                "/ingest" | "/api/v2/ingest" | "/api/v1/ingest"
+            );
+            let door = self.clone();
+            async move {
+                if is_ingest {
+                    return Ok(door.inner.answer(request).await.map(Either::Left));
+                }
+                // Boxed, so that the common case does not carry the rare one's size.
+                let page = Box::pin(door.pages.oneshot(request)).await?;
+                Ok(page.map(Either::Right))
+            }
+        })
+    }
+}
+
+impl fmt::Debug for HttpIngest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpIngest")
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
+    }
+}
+
+const ABOUT: About = About {
+    service: "mutt-ingestor",
+    version: env!("CARGO_PKG_VERSION"),
+    description: "MUTT, the Multi-Use Telemetry Tool: takes events in and keeps them until they are \
+                  handled.",
+    endpoints: &[
+        (
+            "POST /ingest",
+            "events: a JSON object, a JSON array of objects, or one object per line",
+        ),
+        ("POST /api/v2/ingest", "the same"),
+        ("POST /api/v1/ingest", "the same (deprecated)"),
+        ("GET /health", "whether events can be taken in"),
+        ("GET /metrics", "metrics for Prometheus"),
+        (
+            "GET /admin/config",
+            "the configuration in force (needs the key)",
+        ),
+    ],
+};
+
+impl Inner {
+    async fn answer(&self, request: Request<RequestBody>) -> Response<Full<Bytes>> {
+        let began = Instant::now();
+        let (head, body) = request.into_parts();
+        let correlation = Correlation::of(&head.headers);
+        let outcome = self.take_in(&head, body, &correlation).await;
+        let metrics = self.admission.metrics();
+        let mut response = match outcome {
+            Ok(queued) => {
+                metrics.succeeded().inc();
+                queued.response(&correlation)
+            }
+            Err(failure) => {
+                metrics.failed(failure.reason).inc();
+                failure.response(&correlation)
+            }
+        };
+        if head.uri.path() == "/api/v1/ingest" {
+            answer::mark_deprecated(&mut response);
+        }
+        metrics.latency.observe(began.elapsed().as_secs_f64());
+        response
+    }
+
+    async fn take_in(
+        &self,
+        head: &request::Parts,
+        body: RequestBody,
+        correlation: &Correlation,
+    ) -> Result<Queued, Failure> {
+        if head.method != Method::POST {
+            return Err(Failure::method());
+        }
+        if !self.is_authorized(&head.headers) {
+            return Err(Failure::unauthorized());
+        }
+        let listener = self.admission.metrics().listener(Listener::Http);
+        let prepared = match self.prepare(head, body, correlation).await {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                // What cannot be told apart counts as one message.
+                listener.received.inc();
+                listener.rejected(failure.reason).inc();
+                return Err(failure);
+            }
+        };
+        listener.received.inc_by(prepared.records() as u64);
+        listener.parsed.inc_by(prepared.batch.len() as u64);
+        for (reason, count) in prepared.rejected_by_reason() {
+            listener.rejected(reason).inc_by(count);
+        }
+        let events = prepared.batch.len() as u64;
+        let queued = self.queue(prepared).await;
+        if let Err(failure) = &queued {
+            listener.rejected(failure.reason).inc_by(events);
+        }
+        queued
+    }
+
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
+        headers
+            .get("x-api-key")
+            .is_some_and(|key| self.keys.is_valid(key.as_bytes()))
+    }
+
+    /// Reads, unpacks and parses the body.
+    async fn prepare(
+        &self,
+        head: &request::Parts,
+        body: RequestBody,
+        correlation: &Correlation,
+    ) -> Result<Prepared, Failure> {
+        let limit = self.options.max_body_bytes;
+        let coding = Coding::of(&head.headers)?;
+        let mut held = self.budget.hold();
+        let body = body
+            .read(limit, &mut held)
+            .await
+            .map_err(|error| Failure::body(&error))?;
+        let received_at = Timestamp::now();
+        let small = if coding.is_identity() {
+            INLINE
+        } else {
+            INLINE_COMPRESSED
+        };
+        if body.len() <= small {
+            let required = &self.options.required;
+            return decode::prepare(
+                &body,
+                coding,
+                limit,
+                &mut held,
+                required,
+                correlation,
+                received_at,
+            );
+        }
+        let _one_of_few = self.large.acquire().await.expect("it is never closed");
+        let (required, correlation) = (self.options.required.clone(), correlation.clone());
+        let prepared = tokio::task::spawn_blocking(move || {
+            decode::prepare(
+                &body,
+                coding,
+                limit,
+                &mut held,
+                &required,
+                &correlation,
+                received_at,
+            )
+        });
+        prepared.await.unwrap_or_else(|_| Err(Failure::internal()))
+    }
+
+    /// Makes what was prepared durable: events in the queue, rejected records among the dead.
+    async fn queue(&self, prepared: Prepared) -> Result<Queued, Failure> {
+        let Prepared {
+            batch,
+            is_batch,
+            rejected,
+            letters,
+            errors,
+            ..
+        } = prepared;
+        let accepted = batch.len();
+        let depth = if batch.is_empty() {
+            self.admission
+                .engine()
+                .event_depth()
+                .await
+                .map_err(|error| Failure::engine(&error))?
+        } else {
+            if let Err(wait) = self.rate.take(accepted as u64).await {
+                self.admission.metrics().rate_limit_hits.inc();
+                return Err(Failure::rate_limited(wait));
+            }
+            self.admission
+                .admit(Listener::Http, batch)
+                .await
+                .map_err(|error| Failure::engine(&error))?
+        };
+        if !letters.is_empty() {
+            self.admission
+                .bury(letters)
+                .await
+                .map_err(|error| Failure::engine(&error))?;
+        }
+        Ok(Queued {
+            depth,
+            batch: is_batch.then_some((accepted, rejected, errors)),
+        })
+    }
+}
+
+#[async_trait]
+impl Health for Inner {
+    async fn check(&self) -> HealthReport {
+        let store = match self.admission.engine().ready().await {
+            Ok(()) => Check::ok("reads and writes"),
+            Err(error) => Check::failed(error.to_string()),
+        };
+        HealthReport::default().with("store", store)
+    }
+}
+
+async fn admin_page(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Page {
+    if !inner.is_authorized(&headers) {
+        return Failure::unauthorized()
+            .response(&Correlation::of(&headers))
+            .into_response();
+    }
+    axum::Json((inner.admin_config)()).into_response()
+}
+
+impl Failure {
+    fn engine(error: &EngineError) -> Self {
+        let queue = match *error {
+            EngineError::Full { depth, limit } => Some((depth, limit)),
+            _ => {
+                tracing::warn!(%error, "events could not be made durable");
+                None
+            }
+        };
+        let message = if queue.is_some() {
+            "Service Unavailable - queue full"
+        } else {
+            "Service Unavailable - nothing durable can be written now"
+        };
+        let failure = Self::unavailable(RejectReason::from(error), message, error.retry_after());
+        Self { queue, ..failure }
+    }
+
+    fn body(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLarge { limit } => Self::too_large(*limit),
+            BodyError::TimedOut => Self::incomplete_in_time(),
+            BodyError::Crowded => Self::crowded(),
+            BodyError::Broken(_) => Self::broken_off(),
+        }
+    }
+
+    fn crowded() -> Self {
+        Self::unavailable(
+            RejectReason::TooLarge,
+            "Service Unavailable - too many large requests at once",
+            Duration::from_secs(1),
+        )
+    }
+}
