@@ -46,7 +46,9 @@ fn json(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
-                let Ok(Records::Batch(records)) = records(black_box(body.as_bytes())) else { return };
+                let Ok(Records::Batch(records)) = records(black_box(body.as_bytes())) else {
+                    return;
+                };
                 for record in records {
                     let _ = black_box(accept(record, &how, &mut out));
                 }
@@ -65,13 +67,23 @@ fn syslog(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
-                parse_into(black_box(line), PEER, received_at, "0193ab12", 8192, &mut out)
+                parse_into(
+                    black_box(line),
+                    PEER,
+                    received_at,
+                    "0193ab12",
+                    8192,
+                    &mut out,
+                )
             });
         });
     }
     for (name, frame) in [
         ("frame lines", [LEGACY, b"\n"].concat()),
-        ("frame counted", [format!("{} ", LEGACY.len()).as_bytes(), LEGACY].concat()),
+        (
+            "frame counted",
+            [format!("{} ", LEGACY.len()).as_bytes(), LEGACY].concat(),
+        ),
     ] {
         let stream = frame.repeat(100);
         group.throughput(Throughput::Elements(100));
@@ -81,7 +93,9 @@ fn syslog(c: &mut Criterion) {
                 let (mut at, mut bytes) = (0, 0);
                 loop {
                     match framer.next(black_box(&stream[at..])) {
-                        Step::Line { range, consumed, .. } => {
+                        Step::Line {
+                            range, consumed, ..
+                        } => {
                             bytes += range.len();
                             at += consumed;
                         }

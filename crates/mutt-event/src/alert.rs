@@ -16,7 +16,11 @@ pub struct Alert<'a> {
     #[serde(borrow)]
     pub team_assignment: Cow<'a, str>,
     /// Syslog severity 0..7, where the event had one. (2.5 wrote it as a number or a string.)
-    #[serde(default, deserialize_with = "crate::severity::lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::severity::lenient",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub severity: Option<crate::Severity>,
     /// The event's message.
     #[serde(borrow)]

@@ -23,7 +23,10 @@ impl Batch {
 
     /// An empty batch with room for `elements` elements of together `bytes` bytes.
     pub fn with_capacity(elements: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(elements) }
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(elements),
+        }
     }
 
     /// Appends a copy of one element.
@@ -62,7 +65,8 @@ impl Batch {
     }
 
     fn seal(&mut self) {
-        let end = u32::try_from(self.bytes.len()).expect("a batch is limited to 4 GiB by its maker");
+        let end =
+            u32::try_from(self.bytes.len()).expect("a batch is limited to 4 GiB by its maker");
         self.ends.push(end);
     }
 
@@ -91,7 +95,11 @@ impl Batch {
     /// The element at `index`, if there is one.
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)? as usize;
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        let start = if index == 0 {
+            0
+        } else {
+            self.ends[index - 1] as usize
+        };
         Some(&self.bytes[start..end])
     }
 
@@ -129,7 +137,12 @@ impl<'a> FromIterator<&'a [u8]> for Batch {
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batch({} elements, {} bytes)", self.len(), self.byte_len())
+        write!(
+            f,
+            "Batch({} elements, {} bytes)",
+            self.len(),
+            self.byte_len()
+        )
     }
 }
 
@@ -149,7 +162,10 @@ mod tests {
         batch.push(b"{\"a\":1}");
         assert_eq!(batch.iter().collect::<Vec<_>>(), [&b"{}"[..], b"{\"a\":1}"]);
         let (bytes, ends) = batch.parts();
-        assert_eq!(Batch::from_parts(bytes.to_vec(), ends.to_vec()), Some(batch.clone()));
+        assert_eq!(
+            Batch::from_parts(bytes.to_vec(), ends.to_vec()),
+            Some(batch.clone())
+        );
         let mut twice = batch.clone();
         twice.append(&batch);
         assert_eq!(twice.len(), 4);
@@ -160,6 +176,9 @@ mod tests {
     fn parts_that_do_not_fit_are_refused() {
         assert_eq!(Batch::from_parts(vec![1, 2, 3], vec![2]), None);
         assert_eq!(Batch::from_parts(vec![1, 2, 3], vec![3, 2]), None);
-        assert_eq!(Batch::from_parts(Vec::new(), Vec::new()), Some(Batch::new()));
+        assert_eq!(
+            Batch::from_parts(Vec::new(), Vec::new()),
+            Some(Batch::new())
+        );
     }
 }

@@ -31,7 +31,10 @@ impl<'o> ElementWriter<'o> {
     }
 
     fn name(&mut self, name: &str) {
-        debug_assert!(first_special(name.as_bytes()) == name.len(), "{name} needs escaping");
+        debug_assert!(
+            first_special(name.as_bytes()) == name.len(),
+            "{name} needs escaping"
+        );
         self.separate();
         self.out.push(b'"');
         self.out.extend_from_slice(name.as_bytes());
@@ -105,7 +108,8 @@ impl<'o> ElementWriter<'o> {
         let mut buffer = [0; 36];
         self.name("_event_id");
         self.out.push(b'"');
-        self.out.extend_from_slice(id.encode(&mut buffer).as_bytes());
+        self.out
+            .extend_from_slice(id.encode(&mut buffer).as_bytes());
         self.out.push(b'"');
         self.time("_received_at", received_at);
         if let Some(correlation_id) = correlation_id {
@@ -143,7 +147,9 @@ fn push_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
     loop {
         let plain = first_special(text);
         out.extend_from_slice(&text[..plain]);
-        let Some((&byte, rest)) = text[plain..].split_first() else { return };
+        let Some((&byte, rest)) = text[plain..].split_first() else {
+            return;
+        };
         text = rest;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -174,14 +180,20 @@ fn first_special(text: &[u8]) -> usize {
         // above a true one, so the lowest mark is exact.
         let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let marks = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control;
+        let marks = zero(word ^ (ONES * u64::from(b'"')))
+            | zero(word ^ (ONES * u64::from(b'\\')))
+            | control;
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
         at += 8;
     }
     let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-    at + chunks.remainder().iter().position(special).unwrap_or(chunks.remainder().len())
+    at + chunks
+        .remainder()
+        .iter()
+        .position(special)
+        .unwrap_or(chunks.remainder().len())
 }
 
 pub(crate) fn push_number(out: &mut Vec<u8>, mut value: u64) {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The identity of an event from receipt to delivery: a UUIDv7 (RFC 9562), so that ids sort by time
+/// The identity of an event from receipt to delivery: a `UUIDv7` (RFC 9562), so that ids sort by time
 /// of receipt and an index over them grows at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -63,7 +63,7 @@ thread_local! {
 
 /// The 74 bits behind the time: random for the first id of a millisecond, then going up in random
 /// steps (RFC 9562, section 6.2, method 2). Ids are unique, not secret, so a fast generator
-/// (SplitMix64 with a random step, 127 bits of seed) is enough.
+/// (`SplitMix64` with a random step, 127 bits of seed) is enough.
 #[derive(Clone, Copy)]
 struct Generator {
     position: u64,
@@ -78,7 +78,12 @@ impl Generator {
         let random = || Uuid::now_v7().as_u64_pair().1 << 2;
         let position = random() ^ random().rotate_left(32);
         let step = (random() ^ random().rotate_left(32)) | 1;
-        Self { position, step, millisecond: u64::MAX, last: 0 }
+        Self {
+            position,
+            step,
+            millisecond: u64::MAX,
+            last: 0,
+        }
     }
 
     fn next(&mut self) -> u64 {

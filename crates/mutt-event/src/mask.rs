@@ -31,13 +31,22 @@ impl Signature {
 pub fn signature(message: &str) -> Signature {
     let mut text = String::with_capacity(message.len());
     mask_into(message, &mut text);
-    Signature { hash: hash(text.as_bytes()), text }
+    Signature {
+        hash: hash(text.as_bytes()),
+        text,
+    }
 }
 
 /// Appends `message` to `out` with everything masked that varies.
 pub fn mask_into(message: &str, out: &mut String) {
-    let mut masker =
-        Masker { message, text: message.as_bytes(), at: 0, copied: 0, no_close_from: usize::MAX, out };
+    let mut masker = Masker {
+        message,
+        text: message.as_bytes(),
+        at: 0,
+        copied: 0,
+        no_close_from: usize::MAX,
+        out,
+    };
     masker.run();
 }
 
@@ -52,7 +61,10 @@ fn hash(text: &[u8]) -> u64 {
     let mut state = mix(0x6d75_7474, text.len() as u64);
     let mut chunks = text.chunks_exact(8);
     for chunk in &mut chunks {
-        state = mix(state, u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+        state = mix(
+            state,
+            u64::from_le_bytes(chunk.try_into().unwrap_or_default()),
+        );
     }
     let mut last = [0; 8];
     last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
@@ -97,7 +109,8 @@ impl Masker<'_, '_> {
 
     fn copy_to(&mut self, end: usize) {
         // Masks begin and end at ASCII characters, so this always is a slice of whole characters.
-        self.out.push_str(self.message.get(self.copied..end).unwrap_or_default());
+        self.out
+            .push_str(self.message.get(self.copied..end).unwrap_or_default());
         self.copied = end;
     }
 
@@ -118,7 +131,11 @@ impl Masker<'_, '_> {
     /// An apostrophe inside or behind a word opens nothing, and one before a word closes nothing.
     /// A mask counts as a word, or masking twice would find more than masking once.
     fn single_quoted(&mut self) {
-        let before = if self.at == 0 { b' ' } else { self.text[self.at - 1] };
+        let before = if self.at == 0 {
+            b' '
+        } else {
+            self.text[self.at - 1]
+        };
         let start = self.at;
         self.at += 1;
         if is_word(before) || before == b'>' || start >= self.no_close_from {
@@ -182,7 +199,9 @@ impl Masker<'_, '_> {
     }
 
     fn digits_end(&self, start: usize) -> usize {
-        let length = self.text[start..].iter().position(|byte| !byte.is_ascii_digit());
+        let length = self.text[start..]
+            .iter()
+            .position(|byte| !byte.is_ascii_digit());
         length.map_or(self.text.len(), |length| start + length)
     }
 
@@ -191,34 +210,39 @@ impl Masker<'_, '_> {
         if let Some(end) = self.groups(start, b':', &[2, 2, 2, 2, 2, 2]) {
             return Some((end, "<mac>"));
         }
-        if shape.digits == end - start {
-            if let Some(end) = self.clock(start) {
-                return Some((end, "<time>"));
-            }
+        if shape.digits == end - start
+            && let Some(end) = self.clock(start)
+        {
+            return Some((end, "<time>"));
         }
         self.ipv6(start).map(|end| (end, "<ip>"))
     }
 
     /// `2026-11-21T13:00:00Z` or `00-1b-…` or a UUID
     fn dashes(&self, start: usize, end: usize, shape: &Shape) -> Option<(usize, &'static str)> {
-        if shape.digits == 4 && end - start == 4 {
-            if let Some(end) = self.date(start) {
-                return Some((end, "<time>"));
-            }
+        if shape.digits == 4
+            && end - start == 4
+            && let Some(end) = self.date(start)
+        {
+            return Some((end, "<time>"));
         }
         match end - start {
-            2 => self.groups(start, b'-', &[2, 2, 2, 2, 2, 2]).map(|end| (end, "<mac>")),
-            8 => self.groups(start, b'-', &[8, 4, 4, 4, 12]).map(|end| (end, "<uuid>")),
+            2 => self
+                .groups(start, b'-', &[2, 2, 2, 2, 2, 2])
+                .map(|end| (end, "<mac>")),
+            8 => self
+                .groups(start, b'-', &[8, 4, 4, 4, 12])
+                .map(|end| (end, "<uuid>")),
             _ => None,
         }
     }
 
     /// `10.0.0.1` or `001b.54aa.bb01` or `3.5` or an OID
     fn dots(&self, start: usize, end: usize, shape: &Shape) -> Option<(usize, &'static str)> {
-        if end - start == 4 {
-            if let Some(end) = self.groups(start, b'.', &[4, 4, 4]) {
-                return Some((end, "<mac>"));
-            }
+        if end - start == 4
+            && let Some(end) = self.groups(start, b'.', &[4, 4, 4])
+        {
+            return Some((end, "<mac>"));
         }
         if shape.digits != end - start {
             return None;
@@ -296,7 +320,9 @@ impl Masker<'_, '_> {
         if !matches!(self.byte(day), b'T' | b't' | b' ') || !self.byte(day + 1).is_ascii_digit() {
             return Some(day);
         }
-        let Some(mut end) = self.clock(day + 1) else { return Some(day) };
+        let Some(mut end) = self.clock(day + 1) else {
+            return Some(day);
+        };
         match self.byte(end) {
             b'Z' | b'z' => end += 1,
             b'+' | b'-' => {
@@ -342,7 +368,11 @@ impl Masker<'_, '_> {
             let byte = self.text[at];
             if byte == b':' {
                 let double = self.byte(at + 1) == b':';
-                if !double && at > start && self.text[at - 1] != b':' && !self.byte(at + 1).is_ascii_hexdigit() {
+                if !double
+                    && at > start
+                    && self.text[at - 1] != b':'
+                    && !self.byte(at + 1).is_ascii_hexdigit()
+                {
                     break; // `fe80::1: text`
                 }
                 colons += 1;
@@ -356,7 +386,11 @@ impl Masker<'_, '_> {
             }
             at += 1;
         }
-        let fits = if gap { (2..=8).contains(&colons) } else { colons == 7 };
+        let fits = if gap {
+            (2..=8).contains(&colons)
+        } else {
+            colons == 7
+        };
         if !fits || !digit || is_word(self.byte(at)) {
             return None;
         }
@@ -364,7 +398,9 @@ impl Masker<'_, '_> {
         if self.byte(at) == b'.' && self.byte(at + 1).is_ascii_digit() {
             let mut end = at;
             for _ in 0..3 {
-                if self.byte(end) != b'.' || self.digits_end((end + 1).min(self.text.len())) == end + 1 {
+                if self.byte(end) != b'.'
+                    || self.digits_end((end + 1).min(self.text.len())) == end + 1
+                {
                     break;
                 }
                 end = self.digits_end(end + 1);
@@ -388,7 +424,11 @@ struct Shape {
 
 impl Shape {
     fn of(run: &[u8]) -> Self {
-        let mut shape = Self { digits: 0, hex: true, digit_first: false };
+        let mut shape = Self {
+            digits: 0,
+            hex: true,
+            digit_first: false,
+        };
         for byte in run {
             if byte.is_ascii_digit() {
                 shape.digits += 1;
@@ -427,22 +467,46 @@ mod tests {
     #[test]
     fn what_varies_is_masked() {
         for (message, expected) in [
-            ("Interface GigabitEthernet1/0/24, changed state to down",
-             "Interface GigabitEthernet<n>/<n>/<n>, changed state to down"),
-            ("BGP peer 10.0.0.1 (External AS 2222) down", "BGP peer <ip> (External AS <n>) down"),
-            ("10.0.0.1:443 10.0.0.0/24 10.0.0.1.", "<ip>:<n> <ip>/<n> <ip>."),
-            ("neighbor fe80::1 and 2001:db8::ff00:42:8329 and ::1 and ::ffff:10.0.0.1",
-             "neighbor <ip> and <ip> and <ip> and <ip>"),
+            (
+                "Interface GigabitEthernet1/0/24, changed state to down",
+                "Interface GigabitEthernet<n>/<n>/<n>, changed state to down",
+            ),
+            (
+                "BGP peer 10.0.0.1 (External AS 2222) down",
+                "BGP peer <ip> (External AS <n>) down",
+            ),
+            (
+                "10.0.0.1:443 10.0.0.0/24 10.0.0.1.",
+                "<ip>:<n> <ip>/<n> <ip>.",
+            ),
+            (
+                "neighbor fe80::1 and 2001:db8::ff00:42:8329 and ::1 and ::ffff:10.0.0.1",
+                "neighbor <ip> and <ip> and <ip> and <ip>",
+            ),
             ("from 2001:db8:0:1:2:3:4:5: denied", "from <ip>: denied"),
-            ("mac 00:1b:54:aa:bb:01, 00-1B-54-AA-BB-01, 001b.54aa.bb01", "mac <mac>, <mac>, <mac>"),
-            ("at 2026-11-21T13:00:00.123Z and 2026-11-21 13:00:00+02:00 and 13:00:00.5",
-             "at <time> and <time> and <time>"),
+            (
+                "mac 00:1b:54:aa:bb:01, 00-1B-54-AA-BB-01, 001b.54aa.bb01",
+                "mac <mac>, <mac>, <mac>",
+            ),
+            (
+                "at 2026-11-21T13:00:00.123Z and 2026-11-21 13:00:00+02:00 and 13:00:00.5",
+                "at <time> and <time> and <time>",
+            ),
             ("Nov 21 13:00:00 up", "<time> <time> up"),
             ("Nov  1 up", "<time> up"),
-            ("user 'admin' from \"the office\" can't log in", "user <q> from <q> can't log in"),
-            ("session 0x1F3a hash d41d8cd98f00b204e9800998ecf8427e", "session <hex> hash <hex>"),
+            (
+                "user 'admin' from \"the office\" can't log in",
+                "user <q> from <q> can't log in",
+            ),
+            (
+                "session 0x1F3a hash d41d8cd98f00b204e9800998ecf8427e",
+                "session <hex> hash <hex>",
+            ),
             ("id 0193ab12-34cd-7abc-9def-0123456789ab", "id <uuid>"),
-            ("ae0 took 12ms, 3.5 % load, oid 1.3.6.1.4.1.9", "ae<n> took <n>ms, <n> % load, oid <n>"),
+            (
+                "ae0 took 12ms, 3.5 % load, oid 1.3.6.1.4.1.9",
+                "ae<n> took <n>ms, <n> % load, oid <n>",
+            ),
             ("bad cafe added", "bad cafe added"),
             ("std::string a::b", "std::string a::b"),
             ("naïve café 5€", "naïve café <n>€"),
@@ -457,7 +521,10 @@ mod tests {
     fn the_hash_never_changes() {
         // These values are in keys of running systems.
         assert_eq!(signature("").hex(), "a4c789b1a7168338");
-        assert_eq!(signature("Interface Gi1/0/1, changed state to down").hex(), "19138a29ff063b15");
+        assert_eq!(
+            signature("Interface Gi1/0/1, changed state to down").hex(),
+            "19138a29ff063b15"
+        );
     }
 
     #[test]

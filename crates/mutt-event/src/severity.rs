@@ -27,7 +27,9 @@ impl Severity {
     /// The severity's name in the field: `emerg`, `alert`, `crit`, `err`, `warning`, `notice`,
     /// `info`, `debug`.
     pub fn name(self) -> &'static str {
-        ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"][self.0 as usize]
+        [
+            "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug",
+        ][self.0 as usize]
     }
 
     /// Reads "3" or a severity word in any case; `None` for anything else.
@@ -54,7 +56,10 @@ impl Severity {
         if let [digit @ b'0'..=b'7'] = text.as_bytes() {
             return Some(Self(digit - b'0'));
         }
-        WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|&(_, n)| Self(n))
+        WORDS
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text))
+            .map(|&(_, n)| Self(n))
     }
 }
 
@@ -109,7 +114,10 @@ pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Seve
             Ok(None)
         }
         fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+            while map
+                .next_entry::<de::IgnoredAny, de::IgnoredAny>()?
+                .is_some()
+            {}
             Ok(None)
         }
     }

@@ -50,10 +50,13 @@ pub fn from_integer(number: i64) -> Option<Timestamp> {
 
 /// As [`from_integer`], for a number with a fraction, which is good to the microsecond.
 pub fn from_number(number: f64) -> Option<Timestamp> {
-    let per_unit = if number.abs() >= MILLISECONDS_FROM as f64 { 1_000.0 } else { 1_000_000.0 };
+    let per_unit = if number.abs() >= MILLISECONDS_FROM as f64 {
+        1_000.0
+    } else {
+        1_000_000.0
+    };
     let micros = (number * per_unit).round();
-    // NaN and infinities fail this comparison too.
-    if !(micros.abs() < 1e18) {
+    if !micros.is_finite() || micros.abs() >= 1e18 {
         return None;
     }
     #[allow(clippy::cast_possible_truncation)] // 1e18 fits
@@ -62,7 +65,9 @@ pub fn from_number(number: f64) -> Option<Timestamp> {
 }
 
 fn in_range(timestamp: Timestamp) -> Option<Timestamp> {
-    (FIRST_SECOND..=LAST_SECOND).contains(&timestamp.as_second()).then_some(timestamp)
+    (FIRST_SECOND..=LAST_SECOND)
+        .contains(&timestamp.as_second())
+        .then_some(timestamp)
 }
 
 /// Appends the time as `2026-11-21T13:00:00.123456Z`: always 27 bytes, finer parts cut off.
@@ -106,7 +111,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -192,17 +201,22 @@ fn after(text: &[u8], byte: u8) -> Option<&[u8]> {
 
 /// Reads a fraction (`.` or `,` and digits) where there is one: nanoseconds and what follows.
 pub(crate) fn fraction(text: &[u8]) -> (i32, &[u8]) {
-    let Some((b'.' | b',', digits)) = text.split_first() else { return (0, text) };
-    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let Some((b'.' | b',', digits)) = text.split_first() else {
+        return (0, text);
+    };
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     if count == 0 {
         return (0, text);
     }
-    let mut nanos = 0;
-    for place in 0..9 {
-        let digit = if place < count { i32::from(digits[place] - b'0') } else { 0 };
-        nanos = nanos * 10 + digit;
-    }
-    (nanos, &digits[count..])
+    let places = digits[..count].iter().map(|digit| i32::from(digit - b'0'));
+    let nanos = places.chain(std::iter::repeat(0)).take(9);
+    (
+        nanos.fold(0, |sum, digit| sum * 10 + digit),
+        &digits[count..],
+    )
 }
 
 /// Reads `HH:MM:SS` with an optional fraction.
@@ -237,13 +251,27 @@ pub(crate) fn read_iso(text: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (year, rest) = fixed_digits(text, 4)?;
     let (month, rest) = fixed_digits(after(rest, b'-')?, 2)?;
     let (day, rest) = fixed_digits(after(rest, b'-')?, 2)?;
-    let (b'T' | b't' | b' ', rest) = rest.split_first()? else { return None };
+    let (b'T' | b't' | b' ', rest) = rest.split_first()? else {
+        return None;
+    };
     let (hour, minute, second, nanosecond, rest) = clock(rest)?;
-    let civil = Civil { year, month, day, hour, minute, second, nanosecond };
-    let spaced = rest.strip_prefix(b" ").filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
+    let civil = Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        nanosecond,
+    };
+    let spaced = rest
+        .strip_prefix(b" ")
+        .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
     let (offset, rest) = match offset(spaced.unwrap_or(rest)) {
         Some(read) => read,
-        None => rest.strip_prefix(b" UTC").map_or((0, rest), |rest| (0, rest)),
+        None => rest
+            .strip_prefix(b" UTC")
+            .map_or((0, rest), |rest| (0, rest)),
     };
     Some((civil.at_offset(offset)?, rest))
 }
@@ -254,7 +282,10 @@ pub(crate) fn read_epoch(text: &[u8]) -> Option<Timestamp> {
         (b'-', rest) => (true, rest),
         _ => (false, text),
     };
-    let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let count = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     if !(1..=18).contains(&count) {
         return None;
     }
@@ -291,8 +322,14 @@ mod tests {
     fn every_promised_form_is_read() {
         for (value, expected) in [
             ("2026-11-21T13:00:00Z", "2026-11-21T13:00:00.000000Z"),
-            ("2026-11-21T13:00:00.1234567Z", "2026-11-21T13:00:00.123456Z"),
-            ("2026-11-21T13:00:00.123456789123Z", "2026-11-21T13:00:00.123456Z"),
+            (
+                "2026-11-21T13:00:00.1234567Z",
+                "2026-11-21T13:00:00.123456Z",
+            ),
+            (
+                "2026-11-21T13:00:00.123456789123Z",
+                "2026-11-21T13:00:00.123456Z",
+            ),
             ("2026-11-21T13:00:00+02:00", "2026-11-21T11:00:00.000000Z"),
             ("2026-11-21T13:00:00-0530", "2026-11-21T18:30:00.000000Z"),
             ("2026-11-21t13:00:00z", "2026-11-21T13:00:00.000000Z"),
@@ -320,9 +357,22 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused() {
         for value in [
-            "", " ", "yesterday", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-21T25:00:00Z",
-            "2026-11-21T13:00:00Zjunk", "2026-11-21T13:00:00+99:00", "1e400", "NaN", "-", ".", "+",
-            "99999999999999999999999", "1795266000x", "١٢٣",
+            "",
+            " ",
+            "yesterday",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-11-21T25:00:00Z",
+            "2026-11-21T13:00:00Zjunk",
+            "2026-11-21T13:00:00+99:00",
+            "1e400",
+            "NaN",
+            "-",
+            ".",
+            "+",
+            "99999999999999999999999",
+            "1795266000x",
+            "١٢٣",
         ] {
             assert_eq!(parse_timestamp(value), None, "{value}");
         }

@@ -49,13 +49,20 @@ impl RequiredFields {
     /// empty list requires nothing. Of names that MUTT gives no meaning to, the first 64 count.
     pub fn parse(list: &str) -> Self {
         let mut names: Vec<String> = Vec::new();
-        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        for name in list
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
             if !names.iter().any(|known| known == name) {
                 names.push(name.to_owned());
             }
         }
-        let mut watched: Vec<_> =
-            names.iter().filter(|name| Name::of(name).is_none()).cloned().collect();
+        let mut watched: Vec<_> = names
+            .iter()
+            .filter(|name| Name::of(name).is_none())
+            .cloned()
+            .collect();
         watched.truncate(64);
         Self {
             hostname: names.iter().any(|name| name == "hostname"),
@@ -150,25 +157,43 @@ pub fn accept(record: &[u8], how: &Accept<'_>, out: &mut Vec<u8>) -> Result<Even
         element.address("source_ip", address);
     }
     let id = EventId::at(how.received_at);
-    element.identity(id, how.received_at, (!keeps_correlation).then_some(how.correlation_id));
+    element.identity(
+        id,
+        how.received_at,
+        (!keeps_correlation).then_some(how.correlation_id),
+    );
     element.finish();
     Ok(id)
 }
 
 /// The host name, where it has to be added; `None` where it stands under its own name.
-fn hostname<'f>(fields: &'f Fields<'_>, how: &Accept<'_>) -> Result<Option<Cow<'f, str>>, Rejected> {
+fn hostname<'f>(
+    fields: &'f Fields<'_>,
+    how: &Accept<'_>,
+) -> Result<Option<Cow<'f, str>>, Rejected> {
     let direct = fields.get(Name::Hostname);
     if let Some(host) = direct.text() {
         return check_host("hostname", host).map(|()| None);
     }
     if !direct.is_empty() {
-        return Err(wrong_type("hostname", direct, "a string of 1 to 255 characters"));
+        return Err(wrong_type(
+            "hostname",
+            direct,
+            "a string of 1 to 255 characters",
+        ));
     }
     let host = match fields.get(Name::Host) {
-        Value::Object { name: Some(name), .. } => Some(("host", &**name)),
+        Value::Object {
+            name: Some(name), ..
+        } => Some(("host", &**name)),
         value => value.text().map(|host| ("host", host)),
     };
-    let host = host.or_else(|| fields.get(Name::SourceIp).text().map(|ip| ("source_ip", ip)));
+    let host = host.or_else(|| {
+        fields
+            .get(Name::SourceIp)
+            .text()
+            .map(|ip| ("source_ip", ip))
+    });
     if let Some((field, host)) = host {
         check_host(field, host)?;
         return Ok(Some(Cow::Borrowed(host)));
@@ -192,7 +217,9 @@ fn check_host(field: &str, host: &str) -> Result<(), Rejected> {
         if length > MAX_HOSTNAME {
             return Err(Rejected::field(
                 field,
-                format!("field `{field}` has {length} characters: at most {MAX_HOSTNAME} are allowed"),
+                format!(
+                    "field `{field}` has {length} characters: at most {MAX_HOSTNAME} are allowed"
+                ),
             ));
         }
     }
@@ -208,12 +235,19 @@ fn message<'f>(fields: &'f Fields<'_>, how: &Accept<'_>) -> Result<Option<Cow<'f
     if !direct.is_empty() {
         return Err(wrong_type("message", direct, "a string that is not empty"));
     }
-    let stand_in = fields.get(Name::Msg).text().or_else(|| fields.get(Name::Log).text());
+    let stand_in = fields
+        .get(Name::Msg)
+        .text()
+        .or_else(|| fields.get(Name::Log).text());
     if let Some(text) = stand_in {
         return Ok(Some(Cow::Borrowed(text)));
     }
     if how.required.message {
-        return Err(missing("message", direct, "a string that is not empty, here or in `msg`"));
+        return Err(missing(
+            "message",
+            direct,
+            "a string that is not empty, here or in `msg`",
+        ));
     }
     // A blank one that nobody insists on stays as it is.
     Ok((!matches!(direct, Value::Text(_))).then_some(Cow::Borrowed("")))
@@ -311,7 +345,10 @@ fn check_optional(fields: &Fields<'_>) -> Result<(), Rejected> {
     }
     for (name, field) in PLAIN {
         let value = fields.get(name);
-        if matches!(value, Value::Bool | Value::List { .. } | Value::Object { .. }) {
+        if matches!(
+            value,
+            Value::Bool | Value::List { .. } | Value::Object { .. }
+        ) {
             return Err(wrong_type(field, value, "a string or a number"));
         }
     }
@@ -322,7 +359,10 @@ fn check_optional(fields: &Fields<'_>) -> Result<(), Rejected> {
         }
     }
     let notes = fields.get(Name::ParseNotes);
-    if !matches!(notes, Value::Missing | Value::Null | Value::List { texts: true, .. }) {
+    if !matches!(
+        notes,
+        Value::Missing | Value::Null | Value::List { texts: true, .. }
+    ) {
         return Err(wrong_type("parse_notes", notes, "a list of strings"));
     }
     match fields.get(Name::TrapOid) {
@@ -336,14 +376,19 @@ fn check_optional(fields: &Fields<'_>) -> Result<(), Rejected> {
                 oid.chars().take(64).collect::<String>()
             ),
         )),
-        other => Err(wrong_type("trap_oid", other, "a string such as \"1.3.6.1.6.3.1.1.5.3\"")),
+        other => Err(wrong_type(
+            "trap_oid",
+            other,
+            "a string such as \"1.3.6.1.6.3.1.1.5.3\"",
+        )),
     }
 }
 
 /// Whether a text is numbers joined by dots, with or without a dot in front.
 fn is_oid(text: &str) -> bool {
     let text = text.strip_prefix('.').unwrap_or(text);
-    text.split('.').all(|arc| !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit()))
+    text.split('.')
+        .all(|arc| !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn check_required(
@@ -369,25 +414,44 @@ fn check_required(
                 !fields.get(Name::Varbinds).is_empty() || !fields.get(Name::Variables).is_empty()
             }
             Some(known) => !fields.get(known).is_empty(),
-            None => match how.required.watched.iter().position(|watched| watched == name) {
+            None => match how
+                .required
+                .watched
+                .iter()
+                .position(|watched| watched == name)
+            {
                 Some(index) => fields.watched & (1 << index) != 0,
                 None => true,
             },
         };
         if !there {
-            return Err(missing(name, &Value::Missing, "a value (REQUIRED_FIELDS asks for it)"));
+            return Err(missing(
+                name,
+                &Value::Missing,
+                "a value (REQUIRED_FIELDS asks for it)",
+            ));
         }
     }
     Ok(())
 }
 
 fn missing(field: &str, value: &Value<'_>, allowed: &str) -> Rejected {
-    let what = if matches!(value, Value::Text(_)) { "empty" } else { "missing" };
-    Rejected::field(field, format!("required field `{field}` is {what}: give {allowed}"))
+    let what = if matches!(value, Value::Text(_)) {
+        "empty"
+    } else {
+        "missing"
+    };
+    Rejected::field(
+        field,
+        format!("required field `{field}` is {what}: give {allowed}"),
+    )
 }
 
 fn wrong_type(field: &str, value: &Value<'_>, allowed: &str) -> Rejected {
-    Rejected::field(field, format!("field `{field}` is {}: give {allowed}", value.kind()))
+    Rejected::field(
+        field,
+        format!("field `{field}` is {}: give {allowed}", value.kind()),
+    )
 }
 
 /// Puts the object together anew: every key once (the last value counts, at the first place), none
@@ -407,15 +471,12 @@ fn rebuild<'o>(
             let mut places = HashMap::new();
             let mut members: Self::Value = Vec::new();
             while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                match places.get(&key) {
-                    Some(&place) => {
-                        let (_, earlier): &mut (_, _) = &mut members[place];
-                        *earlier = value;
-                    }
-                    None => {
-                        places.insert(key.clone(), members.len());
-                        members.push((key, value));
-                    }
+                if let Some(&place) = places.get(&key) {
+                    let (_, earlier): &mut (_, _) = &mut members[place];
+                    *earlier = value;
+                } else {
+                    places.insert(key.clone(), members.len());
+                    members.push((key, value));
                 }
             }
             Ok(members)

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::Rejected;
 
@@ -38,28 +40,59 @@ const SLOTS: usize = Name::RetryCount as usize + 1;
 
 impl Name {
     pub(super) fn of(key: &str) -> Option<Self> {
-        Some(match key {
-            "hostname" => Self::Hostname,
-            "host" => Self::Host,
-            "message" => Self::Message,
-            "msg" => Self::Msg,
-            "log" => Self::Log,
-            "timestamp" => Self::Timestamp,
-            "@timestamp" => Self::AtTimestamp,
-            "syslog_severity" => Self::SyslogSeverity,
-            "severity" => Self::Severity,
-            "facility" => Self::Facility,
-            "program" => Self::Program,
-            "source" => Self::Source,
-            "source_ip" => Self::SourceIp,
-            "trap_oid" => Self::TrapOid,
-            "varbinds" => Self::Varbinds,
-            "variables" => Self::Variables,
-            "parse_notes" => Self::ParseNotes,
-            "_correlation_id" => Self::CorrelationId,
-            "_event_id" => Self::EventId,
-            "_received_at" => Self::ReceivedAt,
-            "_retry_count" => Self::RetryCount,
+        // By length first: most keys of a record are none of these, and this tells them at once.
+        Some(match key.len() {
+            3 => match key {
+                "msg" => Self::Msg,
+                "log" => Self::Log,
+                _ => return None,
+            },
+            4 => match key {
+                "host" => Self::Host,
+                _ => return None,
+            },
+            6 => match key {
+                "source" => Self::Source,
+                _ => return None,
+            },
+            7 => match key {
+                "message" => Self::Message,
+                "program" => Self::Program,
+                _ => return None,
+            },
+            8 => match key {
+                "hostname" => Self::Hostname,
+                "severity" => Self::Severity,
+                "facility" => Self::Facility,
+                "trap_oid" => Self::TrapOid,
+                "varbinds" => Self::Varbinds,
+                _ => return None,
+            },
+            9 => match key {
+                "timestamp" => Self::Timestamp,
+                "source_ip" => Self::SourceIp,
+                "variables" => Self::Variables,
+                "_event_id" => Self::EventId,
+                _ => return None,
+            },
+            10 => match key {
+                "@timestamp" => Self::AtTimestamp,
+                _ => return None,
+            },
+            11 => match key {
+                "parse_notes" => Self::ParseNotes,
+                _ => return None,
+            },
+            12 => match key {
+                "_received_at" => Self::ReceivedAt,
+                "_retry_count" => Self::RetryCount,
+                _ => return None,
+            },
+            15 => match key {
+                "syslog_severity" => Self::SyslogSeverity,
+                "_correlation_id" => Self::CorrelationId,
+                _ => return None,
+            },
             _ => return None,
         })
     }
@@ -69,9 +102,8 @@ impl Name {
     }
 
     /// Fields that only MUTT writes; a client's are dropped.
-    pub(super) const OWN: u32 = 1 << Self::EventId as u8
-        | 1 << Self::ReceivedAt as u8
-        | 1 << Self::RetryCount as u8;
+    pub(super) const OWN: u32 =
+        1 << Self::EventId as u8 | 1 << Self::ReceivedAt as u8 | 1 << Self::RetryCount as u8;
 }
 
 /// A member's value, as far as it matters.
@@ -85,10 +117,16 @@ pub(super) enum Value<'a> {
     Float(f64),
     Bool,
     /// A list: how many elements, and whether all are texts.
-    List { len: usize, texts: bool },
+    List {
+        len: usize,
+        texts: bool,
+    },
     /// An object and its `name` (or `hostname`), which is where the Elastic Common Schema has the
     /// host's name.
-    Object { name: Option<Cow<'a, str>>, empty: bool },
+    Object {
+        name: Option<Cow<'a, str>>,
+        empty: bool,
+    },
 }
 
 impl Value<'_> {
@@ -159,6 +197,10 @@ impl<'a> Fields<'a> {
     }
 
     fn read<const STRICT: bool>(record: &'a [u8], watched: &[String]) -> Result<Self, Rejected> {
+        let mut fields = Fields {
+            empty: true,
+            ..Fields::default()
+        };
         let text = std::str::from_utf8(record).map_err(|error| {
             Rejected::not_json(format!(
                 "not valid UTF-8 at byte {}: send JSON as UTF-8",
@@ -171,10 +213,16 @@ impl<'a> Fields<'a> {
             None => return Err(Rejected::not_json("empty: an event is a JSON object")),
         }
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let fields = deserializer.deserialize_map(ObjectVisitor::<STRICT> { watched });
-        fields
-            .and_then(|fields| deserializer.end().map(|()| fields))
-            .map_err(|error| Rejected::not_json(format!("not valid JSON: {error}")))
+        // Filled in place: several hundred bytes are not handed from call to call.
+        let visitor = ObjectVisitor::<STRICT> {
+            watched,
+            fields: &mut fields,
+        };
+        deserializer
+            .deserialize_map(visitor)
+            .and_then(|()| deserializer.end())
+            .map_err(|error| Rejected::not_json(format!("not valid JSON: {error}")))?;
+        Ok(fields)
     }
 }
 
@@ -224,17 +272,18 @@ impl Visitor<'_> for KeySeed<'_> {
     }
 }
 
-struct ObjectVisitor<'w, const STRICT: bool> {
+struct ObjectVisitor<'w, 'f, 'a, const STRICT: bool> {
     watched: &'w [String],
+    fields: &'f mut Fields<'a>,
 }
 
-impl<'de, const STRICT: bool> Visitor<'de> for ObjectVisitor<'_, STRICT> {
-    type Value = Fields<'de>;
+impl<'de, const STRICT: bool> Visitor<'de> for ObjectVisitor<'_, '_, 'de, STRICT> {
+    type Value = ();
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event, which is a JSON object")
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields { empty: true, ..Fields::default() };
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let fields = self.fields;
         while let Some(key) = map.next_key_seed(KeySeed(self.watched))? {
             fields.empty = false;
             match key {
@@ -257,7 +306,7 @@ impl<'de, const STRICT: bool> Visitor<'de> for ObjectVisitor<'_, STRICT> {
                 }
             }
         }
-        Ok(fields)
+        Ok(())
     }
 }
 
@@ -265,7 +314,10 @@ struct Capture<const STRICT: bool>;
 
 impl<'de, const STRICT: bool> DeserializeSeed<'de> for Capture<STRICT> {
     type Value = Value<'de>;
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Value<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -317,7 +369,10 @@ impl<'de, const STRICT: bool> Visitor<'de> for Capture<STRICT> {
                 }
             }
         }
-        Ok(Value::Object { name: name.or(hostname), empty })
+        Ok(Value::Object {
+            name: name.or(hostname),
+            empty,
+        })
     }
 }
 

@@ -51,15 +51,27 @@ impl RejectKind {
 
 impl Rejected {
     fn not_json(message: impl Into<String>) -> Self {
-        Self { field: None, message: message.into(), kind: RejectKind::NotJson }
+        Self {
+            field: None,
+            message: message.into(),
+            kind: RejectKind::NotJson,
+        }
     }
 
     fn not_object(message: impl Into<String>) -> Self {
-        Self { field: None, message: message.into(), kind: RejectKind::NotObject }
+        Self {
+            field: None,
+            message: message.into(),
+            kind: RejectKind::NotObject,
+        }
     }
 
     fn field(field: &str, message: impl Into<String>) -> Self {
-        Self { field: Some(field.to_owned()), message: message.into(), kind: RejectKind::Field }
+        Self {
+            field: Some(field.to_owned()),
+            message: message.into(),
+            kind: RejectKind::Field,
+        }
     }
 }
 

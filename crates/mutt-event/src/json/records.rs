@@ -31,7 +31,9 @@ pub fn records(body: &[u8]) -> Result<Records<'_>, Rejected> {
         )),
         Some(b'[') => array(body).map(Records::Batch),
         Some(b'{') => {
-            let Some(newline) = memchr(b'\n', body) else { return Ok(Records::Single(body)) };
+            let Some(newline) = memchr(b'\n', body) else {
+                return Ok(Records::Single(body));
+            };
             match object_end(body) {
                 Some(end) if end == body.len() => Ok(Records::Single(body)),
                 Some(end) if end > newline => Ok(Records::Batch(objects(body))),
@@ -84,7 +86,12 @@ fn objects(body: &[u8]) -> Vec<&[u8]> {
     let mut objects = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
-        let end = if rest[0] == b'{' { object_end(rest) } else { None }.unwrap_or(rest.len());
+        let end = if rest[0] == b'{' {
+            object_end(rest)
+        } else {
+            None
+        }
+        .unwrap_or(rest.len());
         objects.push(&rest[..end]);
         rest = trim(&rest[end..]);
     }
@@ -144,7 +151,9 @@ fn array(body: &[u8]) -> Result<Vec<&[u8]>, Rejected> {
             Some(b'{' | b'[') => depth += 1,
             Some(b']') if depth == 0 => break,
             Some(b'}' | b']') => {
-                depth = depth.checked_sub(1).ok_or_else(|| broken("a `}` too many"))?;
+                depth = depth
+                    .checked_sub(1)
+                    .ok_or_else(|| broken("a `}` too many"))?;
             }
             Some(b',') if depth == 0 => {
                 elements.push(trim(&body[start..at]));
@@ -159,7 +168,9 @@ fn array(body: &[u8]) -> Result<Vec<&[u8]>, Rejected> {
         return Err(broken("there is text after its `]`"));
     }
     if last.is_empty() && elements.is_empty() {
-        return Err(Rejected::not_object("the array is empty: send at least one event"));
+        return Err(Rejected::not_object(
+            "the array is empty: send at least one event",
+        ));
     }
     elements.push(last);
     Ok(elements)

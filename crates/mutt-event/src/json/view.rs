@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::Rejected;
 use super::accept::{severity_of, time_of};
 use super::fields::{Fields, Name, Value};
-use crate::view::EventView;
 use crate::EventId;
+use crate::view::EventView;
 
 /// Reads a queue element. One that MUTT 2.5 wrote is understood: it gets an id, its time of receipt
 /// is now, and the aliases of spec 1 stand in for what it lacks.
@@ -26,7 +26,10 @@ pub fn view(element: &[u8]) -> Result<EventView<'_>, Rejected> {
         })
         .or_else(|| text(fields.get(Name::SourceIp).clone()))
         .ok_or_else(|| {
-            Rejected::field("hostname", "required field `hostname` is missing, empty or no string")
+            Rejected::field(
+                "hostname",
+                "required field `hostname` is missing, empty or no string",
+            )
         })?;
     let message = match fields.take(Name::Message) {
         // Blank where REQUIRED_FIELDS does not ask for more.
@@ -34,7 +37,10 @@ pub fn view(element: &[u8]) -> Result<EventView<'_>, Rejected> {
         _ => text(fields.take(Name::Msg)).or_else(|| text(fields.take(Name::Log))),
     };
     let message = message.ok_or_else(|| {
-        Rejected::field("message", "required field `message` is missing or no string")
+        Rejected::field(
+            "message",
+            "required field `message` is missing or no string",
+        )
     })?;
     let event_id = match fields.get(Name::EventId) {
         Value::Text(id) => id.parse().ok(),
@@ -61,7 +67,9 @@ pub fn view(element: &[u8]) -> Result<EventView<'_>, Rejected> {
         trap_oid: text(fields.take(Name::TrapOid)).map(storable),
         source: text(fields.take(Name::Source)).map(storable),
         source_ip: text(fields.take(Name::SourceIp)).map(storable),
-        correlation_id: text(fields.take(Name::CorrelationId)).map(storable).unwrap_or_default(),
+        correlation_id: text(fields.take(Name::CorrelationId))
+            .map(storable)
+            .unwrap_or_default(),
         retry_count,
     })
 }

@@ -60,9 +60,14 @@ pub enum Step {
 /// What a frame begins with.
 enum Head {
     /// A count: where the message begins and how long it is.
-    Counted { start: usize, length: usize },
+    Counted {
+        start: usize,
+        length: usize,
+    },
     /// A line; `odd` where it looks like a count that makes no sense.
-    Line { odd: bool },
+    Line {
+        odd: bool,
+    },
     Unknown,
 }
 
@@ -70,7 +75,12 @@ impl Framer {
     /// A framer for one connection. Of a message longer than `max_line` bytes only that much is
     /// delivered.
     pub fn new(max_line: usize) -> Self {
-        Self { max_line: max_line.max(1), state: State::Start, began: None, scanned: 0 }
+        Self {
+            max_line: max_line.max(1),
+            state: State::Start,
+            began: None,
+            scanned: 0,
+        }
     }
 
     /// The room a caller's buffer needs so that [`Step::NeedMore`] can always be met.
@@ -86,8 +96,11 @@ impl Framer {
         let step = match self.state {
             State::SkipCounted(left) => {
                 let count = left.min(buffer.len());
-                self.state =
-                    if left == count { State::Start } else { State::SkipCounted(left - count) };
+                self.state = if left == count {
+                    State::Start
+                } else {
+                    State::SkipCounted(left - count)
+                };
                 Step::Skip(count)
             }
             State::SkipLine => self.skip_line(buffer),
@@ -108,9 +121,10 @@ impl Framer {
             return None;
         }
         let (start, notes) = match head(buffer, self.counts_alone(), self.max_count()) {
-            Head::Counted { start, .. } => {
-                (start, Notes::from(Note::Truncated).union(self.noted(Kind::Counted)))
-            }
+            Head::Counted { start, .. } => (
+                start,
+                Notes::from(Note::Truncated).union(self.noted(Kind::Counted)),
+            ),
             Head::Line { .. } | Head::Unknown => (0, self.noted(Kind::Lines)),
         };
         let end = trimmed(buffer, start, buffer.len()).min(start + self.max_line);
@@ -158,7 +172,11 @@ impl Framer {
             notes.add(Note::Truncated);
             self.state = State::SkipCounted(length - self.max_line);
         }
-        Step::Line { range: start..end, consumed: end, notes }
+        Step::Line {
+            range: start..end,
+            consumed: end,
+            notes,
+        }
     }
 
     fn line(&mut self, buffer: &[u8], odd: bool) -> Step {
@@ -178,7 +196,11 @@ impl Framer {
                     notes.add(Note::UnexpectedFraming);
                 }
                 self.state = State::SkipLine;
-                return Step::Line { range: 0..self.max_line, consumed: self.max_line, notes };
+                return Step::Line {
+                    range: 0..self.max_line,
+                    consumed: self.max_line,
+                    notes,
+                };
             }
         };
         let mut notes = self.noted(Kind::Lines);
@@ -190,7 +212,11 @@ impl Framer {
             notes.add(Note::Truncated);
             end = self.max_line;
         }
-        Step::Line { range: 0..end, consumed, notes }
+        Step::Line {
+            range: 0..end,
+            consumed,
+            notes,
+        }
     }
 
     fn skip_line(&mut self, buffer: &[u8]) -> Step {
@@ -210,9 +236,15 @@ impl Framer {
             LineEnd::Unseen { scanned } => {
                 // What may be the beginning of a count has to stay.
                 let keep = buffer[..scanned].iter().rev().take(8);
-                let keep = keep.take_while(|byte| byte.is_ascii_digit() || **byte == b' ').count();
+                let keep = keep
+                    .take_while(|byte| byte.is_ascii_digit() || **byte == b' ')
+                    .count();
                 let done = scanned - keep;
-                if done == 0 { Step::NeedMore } else { Step::Skip(done) }
+                if done == 0 {
+                    Step::NeedMore
+                } else {
+                    Step::Skip(done)
+                }
             }
         }
     }
@@ -229,16 +261,22 @@ impl Framer {
             } else {
                 memchr2(b'\n', 0, &text[at..])
             };
-            let Some(found) = found else { return LineEnd::Unseen { scanned: text.len() } };
+            let Some(found) = found else {
+                return LineEnd::Unseen {
+                    scanned: text.len(),
+                };
+            };
             at += found;
             if text[at] != b'<' {
                 return LineEnd::At(at);
             }
-            let Some(next) = text.get(at + 1) else { return LineEnd::Unseen { scanned: at } };
-            if next.is_ascii_digit() {
-                if let Some(start) = count_before(&text[..at], self.max_count()) {
-                    return LineEnd::NextCount(start);
-                }
+            let Some(next) = text.get(at + 1) else {
+                return LineEnd::Unseen { scanned: at };
+            };
+            if next.is_ascii_digit()
+                && let Some(start) = count_before(&text[..at], self.max_count())
+            {
+                return LineEnd::NextCount(start);
             }
             at += 1;
         }
@@ -254,21 +292,31 @@ enum LineEnd {
 /// Where the count begins that ends `text`, if a believable one does: digits and a blank.
 fn count_before(text: &[u8], max_count: usize) -> Option<usize> {
     let text = text.strip_suffix(b" ")?;
-    let digits = text.iter().rev().take(7).take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = text
+        .iter()
+        .rev()
+        .take(7)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     let start = text.len() - digits;
-    let believable = (1..=6).contains(&digits)
-        && text[start] != b'0'
-        && number(&text[start..]) <= max_count;
+    let believable =
+        (1..=6).contains(&digits) && text[start] != b'0' && number(&text[start..]) <= max_count;
     believable.then_some(start)
 }
 
 fn number(digits: &[u8]) -> usize {
-    digits.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
+    digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'))
 }
 
 /// Tells what a frame begins with, from as few bytes as settle it.
 fn head(buffer: &[u8], counts_alone: bool, max_count: usize) -> Head {
-    let digits = buffer.iter().take(8).take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = buffer
+        .iter()
+        .take(8)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     if digits == 0 || buffer[0] == b'0' {
         return Head::Line { odd: false };
     }
@@ -292,12 +340,17 @@ fn head(buffer: &[u8], counts_alone: bool, max_count: usize) -> Head {
     if length > max_count {
         return Head::Line { odd: true };
     }
-    Head::Counted { start: digits + 1, length }
+    Head::Counted {
+        start: digits + 1,
+        length,
+    }
 }
 
 /// The end of `text[start..end]` without the line ends that some senders put into their messages.
 fn trimmed(text: &[u8], start: usize, end: usize) -> usize {
-    let kept = text[start..end].iter().rposition(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    let kept = text[start..end]
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n' | 0));
     kept.map_or(start, |last| start + last + 1)
 }
 
@@ -315,7 +368,11 @@ mod tests {
         let mut pieces = pieces.iter().copied().cycle();
         loop {
             match framer.next(&buffer) {
-                Step::Line { range, consumed, notes } => {
+                Step::Line {
+                    range,
+                    consumed,
+                    notes,
+                } => {
                     assert!(range.len() <= max && range.end <= consumed && consumed > 0);
                     lines.push((buffer[range].to_vec(), notes));
                     buffer.drain(..consumed);
@@ -345,7 +402,9 @@ mod tests {
             .into_iter()
             .map(|(line, notes)| {
                 let line = String::from_utf8(line).unwrap();
-                notes.iter().fold(line, |line, note| format!("{line} !{}", note.name()))
+                notes
+                    .iter()
+                    .fold(line, |line, note| format!("{line} !{}", note.name()))
             })
             .collect()
     }
@@ -353,23 +412,55 @@ mod tests {
     #[test]
     fn both_framings_and_their_mixtures() {
         for (stream, expected) in [
-            ("<1>one\n<2>two\r\n<3>three\0<4>four", &["<1>one", "<2>two", "<3>three", "<4>four"][..]),
-            ("6 <1>one6 <2>two\n8 <3>three", &["<1>one", "<2>two", "<3>three"]),
+            (
+                "<1>one\n<2>two\r\n<3>three\0<4>four",
+                &["<1>one", "<2>two", "<3>three", "<4>four"][..],
+            ),
+            (
+                "6 <1>one6 <2>two\n8 <3>three",
+                &["<1>one", "<2>two", "<3>three"],
+            ),
             ("7 <1>one \n", &["<1>one "]),
-            ("<1>one\n <2>space of an ASA\n", &["<1>one", "<2>space of an ASA"]),
-            ("2026-11-21 text\n12 monkeys\n0 zero\n", &["2026-11-21 text", "12 monkeys", "0 zero"]),
-            ("6 <1>one<2>two\n6 <3>six", &["<1>one", "<2>two !unexpected_framing", "<3>six"]),
-            ("<1>one\n6 <2>two<3>three\n", &["<1>one", "<2>two !unexpected_framing", "<3>three"]),
+            (
+                "<1>one\n <2>space of an ASA\n",
+                &["<1>one", "<2>space of an ASA"],
+            ),
+            (
+                "2026-11-21 text\n12 monkeys\n0 zero\n",
+                &["2026-11-21 text", "12 monkeys", "0 zero"],
+            ),
+            (
+                "6 <1>one<2>two\n6 <3>six",
+                &["<1>one", "<2>two !unexpected_framing", "<3>six"],
+            ),
+            (
+                "<1>one\n6 <2>two<3>three\n",
+                &["<1>one", "<2>two !unexpected_framing", "<3>three"],
+            ),
             // A wrong count costs its own message, not those behind it.
-            ("6 <1>one6 <2>two too long6 <3>six6 <4>4th",
-             &["<1>one", "<2>two", "too long !unexpected_framing", "<3>six", "<4>4th"]),
+            (
+                "6 <1>one6 <2>two too long6 <3>six6 <4>4th",
+                &[
+                    "<1>one",
+                    "<2>two",
+                    "too long !unexpected_framing",
+                    "<3>six",
+                    "<4>4th",
+                ],
+            ),
             ("6 <1>one3 two6 <3>six", &["<1>one", "two", "<3>six"]),
             ("<1>begun", &["<1>begun"]),
             ("60 <1>begun", &["<1>begun !truncated"]),
-            ("9999999 <1>x\n<2>y\n", &["9999999 <1>x !unexpected_framing", "<2>y"]),
+            (
+                "9999999 <1>x\n<2>y\n",
+                &["9999999 <1>x !unexpected_framing", "<2>y"],
+            ),
             ("\n\n\r\n", &[]),
             ("", &[]),
-            ("17 <1>multi\nline text<2>x\n", &["<1>multi\nline tex", "t<2>x !unexpected_framing"]),
+            (
+                "17 <1>multi\nline text<2>x\n",
+                &["<1>multi\nline tex", "t<2>x !unexpected_framing"],
+            ),
         ] {
             assert_eq!(texts(stream), expected, "{stream:?}");
         }
@@ -378,7 +469,10 @@ mod tests {
     #[test]
     fn long_ones_are_cut_and_the_rest_is_skipped() {
         let long = "x".repeat(500);
-        for stream in [format!("<1>{long}\n<2>next\n"), format!("503 <1>{long}<2>next\n")] {
+        for stream in [
+            format!("<1>{long}\n<2>next\n"),
+            format!("503 <1>{long}<2>next\n"),
+        ] {
             let lines = split(stream.as_bytes(), 64, &[7]);
             assert_eq!(lines.len(), 2);
             assert_eq!(lines[0].0.len(), 64);

@@ -96,9 +96,16 @@ fn node_and_time<'a>(
     received_at: Timestamp,
     message: &mut Message<'a>,
 ) -> Option<&'a str> {
-    let end = text.bytes().take(64).position(|b| !(b.is_ascii_alphanumeric() || b == b'/'))?;
+    let end = text
+        .bytes()
+        .take(64)
+        .position(|b| !(b.is_ascii_alphanumeric() || b == b'/'))?;
     let rest = text[end..].strip_prefix(':')?;
-    if text[..end].contains('/') { time(rest, received_at, message) } else { None }
+    if text[..end].contains('/') {
+        time(rest, received_at, message)
+    } else {
+        None
+    }
 }
 
 /// Reads a time with Cisco's clock mark; what follows it.
@@ -129,7 +136,9 @@ fn time<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) ->
 /// Skips the colon, with or without a blank before it, that Cisco puts behind the time or the host.
 fn content_after_colon(text: &str) -> &str {
     let text = text.trim_start_matches(' ');
-    text.strip_prefix(':').unwrap_or(text).trim_start_matches(' ')
+    text.strip_prefix(':')
+        .unwrap_or(text)
+        .trim_start_matches(' ')
 }
 
 /// Reads the host behind a time; what follows it.
@@ -141,7 +150,9 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
     if text.starts_with(": ") || text.starts_with('%') {
         return content_after_colon(text);
     }
-    let Some((word, rest)) = text.split_once(' ') else { return text };
+    let Some((word, rest)) = text.split_once(' ') else {
+        return text;
+    };
     let rest = rest.trim_start_matches(' ');
     let host = match word.strip_suffix(':') {
         // `sshd: text` is a tag, but `switch: %SYS-5-…` is a host.
@@ -153,13 +164,16 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
         return text;
     }
     message.host = Some(host);
-    rest.strip_prefix(": ").map_or(rest, |rest| rest.trim_start_matches(' '))
+    rest.strip_prefix(": ")
+        .map_or(rest, |rest| rest.trim_start_matches(' '))
 }
 
 /// A host at the start of a message without time: only where it looks like one and a tag follows.
 fn host_without_time<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
     if let Some((word, rest)) = text.split_once(' ') {
-        let named = word.bytes().any(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+        let named = word
+            .bytes()
+            .any(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
         if named && is_host(word) && !word.ends_with(':') && tag(rest).is_some() {
             message.host = Some(word);
             return rest;
@@ -189,7 +203,11 @@ fn read_content<'a>(content: &'a str, message: &mut Message<'a>) {
 fn without_severity_word(content: &str) -> &str {
     match content.split_once(' ') {
         Some((word, rest)) if Severity::from_text(word).is_some() && word.len() > 1 => {
-            if tag(rest).is_some_and(|tag| tag.procid.is_some()) { rest } else { content }
+            if tag(rest).is_some_and(|tag| tag.procid.is_some()) {
+                rest
+            } else {
+                content
+            }
         }
         _ => content,
     }
@@ -210,7 +228,10 @@ fn tag(text: &str) -> Option<Tag<'_>> {
     let program = &text[..end];
     // A number is no program, and Huawei's MODULE/4/BRIEF belongs to the text.
     let is_program = program.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && !program.as_bytes().windows(3).any(|w| w[0] == b'/' && w[1].is_ascii_digit() && w[2] == b'/');
+        && !program
+            .as_bytes()
+            .windows(3)
+            .any(|w| w[0] == b'/' && w[1].is_ascii_digit() && w[2] == b'/');
     if !is_program {
         return None;
     }
@@ -231,5 +252,9 @@ fn tag(text: &str) -> Option<Tag<'_>> {
         None => procid.is_some() && (rest.is_empty() || rest.starts_with(' ')),
     };
     let rest = after.unwrap_or(rest);
-    closed.then(|| Tag { program, procid, rest: rest.trim_start_matches([' ', '\t']) })
+    closed.then(|| Tag {
+        program,
+        procid,
+        rest: rest.trim_start_matches([' ', '\t']),
+    })
 }

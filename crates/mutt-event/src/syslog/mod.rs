@@ -68,7 +68,15 @@ pub fn parse_into(
     max_len: usize,
     out: &mut Vec<u8>,
 ) -> Parsed {
-    parse_framed_into(line, Notes::NONE, peer, received_at, correlation_id, max_len, out)
+    parse_framed_into(
+        line,
+        Notes::NONE,
+        peer,
+        received_at,
+        correlation_id,
+        max_len,
+        out,
+    )
 }
 
 /// As [`parse_into`], with what was odd about the message's frame already.
@@ -92,8 +100,19 @@ pub fn parse_framed_into(
         message.notes.add(Note::NoTimestamp);
     }
     let event_id = EventId::at(received_at);
-    write(&message, &text, event_id, peer, received_at, correlation_id, out);
-    Parsed { event_id, notes: message.notes }
+    write(
+        &message,
+        &text,
+        event_id,
+        peer,
+        received_at,
+        correlation_id,
+        out,
+    );
+    Parsed {
+        event_id,
+        notes: message.notes,
+    }
 }
 
 /// The message as text: within `max_len`, without line ends around it, a byte order mark, or
@@ -108,7 +127,9 @@ fn clean<'a>(line: &'a [u8], max_len: usize, notes: &mut Notes) -> Cow<'a, str> 
         notes.add(Note::Truncated);
         // Not in the middle of a character: that would look like invalid UTF-8.
         let continued = |at: usize| at > 0 && line[at] & 0xc0 == 0x80;
-        let whole = (max_len.saturating_sub(3)..=max_len).rev().find(|&at| !continued(at));
+        let whole = (max_len.saturating_sub(3)..=max_len)
+            .rev()
+            .find(|&at| !continued(at));
         line = &line[..whole.unwrap_or(max_len)];
     }
     let text = String::from_utf8_lossy(line);
@@ -117,20 +138,32 @@ fn clean<'a>(line: &'a [u8], max_len: usize, notes: &mut Notes) -> Cow<'a, str> 
     if owned || nul {
         notes.add(Note::InvalidUtf8);
     }
-    if nul { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { text }
+    if nul {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        text
+    }
 }
 
 fn trim(line: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0);
-    let start = line.iter().position(|byte| !blank(byte)).unwrap_or(line.len());
+    let start = line
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(line.len());
     let line = &line[start..];
     // A blank at the end may belong to the message; line ends and NULs never do.
-    let end = line.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    let end = line
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n' | 0));
     &line[..end.map_or(0, |last| last + 1)]
 }
 
 fn parse(text: &str, received_at: Timestamp) -> Message<'_> {
-    let mut message = Message { text, ..Message::default() };
+    let mut message = Message {
+        text,
+        ..Message::default()
+    };
     if text.is_empty() {
         message.notes.add(Note::Empty);
         message.notes.add(Note::NoPri);
@@ -159,7 +192,9 @@ fn without_count<'a>(text: &'a str, notes: &mut Notes) -> &'a str {
         _ => None,
     };
     match rest {
-        Some(rest) if rest.starts_with('<') && rest[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+        Some(rest)
+            if rest.starts_with('<') && rest[1..].starts_with(|c: char| c.is_ascii_digit()) =>
+        {
             notes.add(Note::UnexpectedFraming);
             rest
         }
@@ -170,9 +205,15 @@ fn without_count<'a>(text: &'a str, notes: &mut Notes) -> &'a str {
 /// Reads `<PRI>` and returns what follows it.
 fn priority<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
     let read = text.strip_prefix('<').and_then(|inside| {
-        let digits = inside.bytes().take(6).take_while(u8::is_ascii_digit).count();
+        let digits = inside
+            .bytes()
+            .take(6)
+            .take_while(u8::is_ascii_digit)
+            .count();
         let rest = inside[digits..].strip_prefix('>')?;
-        (1..=5).contains(&digits).then_some((&inside[..digits], rest))
+        (1..=5)
+            .contains(&digits)
+            .then_some((&inside[..digits], rest))
     });
     let Some((digits, rest)) = read else {
         message.notes.add(Note::NoPri);
@@ -212,14 +253,20 @@ fn write(
     }
     // A header without a message: the header says more than nothing.
     let text = [message.text, whole, "(empty message)"];
-    let text = text.into_iter().find(|text| !text.trim_ascii().is_empty()).unwrap_or_default();
+    let text = text
+        .into_iter()
+        .find(|text| !text.trim_ascii().is_empty())
+        .unwrap_or_default();
     element.text("message", text);
     if let Some(time) = message.time {
         element.time("timestamp", time);
     }
     let severity = message.severity.unwrap_or(Severity::NOTICE);
     element.number("syslog_severity", u64::from(severity.number()));
-    if let Some(name) = message.facility.and_then(|number| FACILITIES.get(usize::from(number))) {
+    if let Some(name) = message
+        .facility
+        .and_then(|number| FACILITIES.get(usize::from(number)))
+    {
         element.text("facility", name);
     }
     for (name, value) in [
@@ -251,7 +298,9 @@ fn is_host(word: &str) -> bool {
     !word.is_empty()
         && word.len() <= MAX_HOST
         && word != "-"
-        && word.chars().all(|c| c.is_alphanumeric() || "._-:/,@~()".contains(c))
+        && word
+            .chars()
+            .all(|c| c.is_alphanumeric() || "._-:/,@~()".contains(c))
         && word.chars().any(char::is_alphanumeric)
 }
 

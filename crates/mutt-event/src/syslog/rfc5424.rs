@@ -30,7 +30,9 @@ pub(super) fn parse<'a>(text: &'a str, received_at: Timestamp, message: &mut Mes
     if !(1..=2).contains(&version) || text.starts_with('0') {
         return false;
     }
-    let Some(rest) = text[version..].strip_prefix(' ') else { return false };
+    let Some(rest) = text[version..].strip_prefix(' ') else {
+        return false;
+    };
     let (word, rest) = word(rest);
     if word == "-" {
         // A lone "1 - text" is no header.
@@ -50,7 +52,10 @@ pub(super) fn parse<'a>(text: &'a str, received_at: Timestamp, message: &mut Mes
     message.program = program;
     message.procid = procid;
     message.msgid = msgid;
-    if let Some(rest) = rest.strip_prefix('-').filter(|rest| rest.is_empty() || rest.starts_with(' ')) {
+    if let Some(rest) = rest
+        .strip_prefix('-')
+        .filter(|rest| rest.is_empty() || rest.starts_with(' '))
+    {
         message.text = body(rest);
     } else if let Some((data, rest)) = Data::read(rest) {
         message.data = Some(data);
@@ -68,11 +73,20 @@ fn body(rest: &str) -> &str {
     rest.strip_prefix('\u{feff}').unwrap_or(rest)
 }
 
+/// In seconds.
+const TEN_YEARS: u64 = 10 * 366 * 86_400;
+
 /// Cisco Meraki: `1 1563249630.774247467 MX84 events type=…`, epoch time and no more header.
-fn meraki<'a>(word: &str, rest: &'a str, received_at: Timestamp, message: &mut Message<'a>) -> bool {
-    let Some(time) = time::read_epoch(word.as_bytes()) else { return false };
+fn meraki<'a>(
+    word: &str,
+    rest: &'a str,
+    received_at: Timestamp,
+    message: &mut Message<'a>,
+) -> bool {
+    let Some(time) = time::read_epoch(word.as_bytes()) else {
+        return false;
+    };
     // A number that is no time of these years is the beginning of some text.
-    const TEN_YEARS: u64 = 10 * 366 * 86_400;
     if time.as_second().abs_diff(received_at.as_second()) > TEN_YEARS {
         return false;
     }
@@ -112,13 +126,21 @@ impl<'a> Data<'a> {
         loop {
             if let Some(rest) = rest.strip_prefix(']') {
                 if !named {
-                    self.params.push(Param { id, name: None, value: Cow::Borrowed("") });
+                    self.params.push(Param {
+                        id,
+                        name: None,
+                        value: Cow::Borrowed(""),
+                    });
                 }
                 return Some(rest);
             }
             let (name, after) = name(rest.strip_prefix(' ')?.trim_start_matches(' '))?;
             let (value, after) = value(after.strip_prefix("=\"")?)?;
-            self.params.push(Param { id, name: Some(name), value });
+            self.params.push(Param {
+                id,
+                name: Some(name),
+                value,
+            });
             named = true;
             rest = after;
         }
@@ -214,7 +236,9 @@ impl<'a> Data<'a> {
 
 /// An id or a name: anything printable but blank, `=`, `]` and `"`.
 fn name(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| matches!(byte, b' ' | b'=' | b']' | b'"' | 0..0x20))?;
+    let end = text
+        .bytes()
+        .position(|byte| matches!(byte, b' ' | b'=' | b']' | b'"' | 0..0x20))?;
     (end > 0).then(|| text.split_at(end))
 }
 
@@ -237,7 +261,9 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
             return Some((value, &text[at + 1..]));
         }
         if let Some(b'"' | b'\\' | b']') = text.as_bytes().get(at + 1) {
-            unescaped.get_or_insert_default().push_str(&text[copied..at]);
+            unescaped
+                .get_or_insert_default()
+                .push_str(&text[copied..at]);
             copied = at + 1;
             at += 2;
         } else {

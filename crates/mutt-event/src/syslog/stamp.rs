@@ -21,7 +21,9 @@ pub(super) fn read(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
     let bytes = text.as_bytes();
     match bytes.first()? {
         b'A'..=b'Z' | b'a'..=b'z' => month_first(text, received_at),
-        b'0'..=b'9' => iso(text).or_else(|| year_first(text)).or_else(|| uptime(text)),
+        b'0'..=b'9' => iso(text)
+            .or_else(|| year_first(text))
+            .or_else(|| uptime(text)),
         _ => None,
     }
 }
@@ -49,8 +51,16 @@ fn blanks(text: &[u8]) -> Option<&[u8]> {
 
 /// One or two digits.
 fn short_number(text: &[u8]) -> Option<(i64, &[u8])> {
-    let count = text.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
-    if matches!(count, 1 | 2) { fixed_digits(text, count) } else { None }
+    let count = text
+        .iter()
+        .take(3)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    if matches!(count, 1 | 2) {
+        fixed_digits(text, count)
+    } else {
+        None
+    }
 }
 
 /// Four digits with nothing of the kind behind them.
@@ -71,13 +81,24 @@ fn month_first(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
     };
     let (hour, minute, second, nanosecond, mut rest) = clock(rest)?;
     let mut notes = Notes::NONE;
-    if stated.is_none() {
-        if let Some((year, after)) = rest.strip_prefix(b" ").and_then(year) {
-            (stated, rest) = (Some(year), after);
-        }
+    if stated.is_none()
+        && let Some((year, after)) = rest.strip_prefix(b" ").and_then(year)
+    {
+        (stated, rest) = (Some(year), after);
     }
     let (offset, rest) = zone(rest, &mut notes);
-    let at = |year| Civil { year, month, day, hour, minute, second, nanosecond }.at_offset(offset);
+    let at = |year| {
+        Civil {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            nanosecond,
+        }
+        .at_offset(offset)
+    };
     let time = if let Some(year) = stated {
         at(year)?
     } else {
@@ -88,7 +109,11 @@ fn month_first(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
             .filter_map(at)
             .min_by_key(|time| time.as_second().abs_diff(received_at.as_second()))?
     };
-    Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) })
+    Some(Stamp {
+        time: Some(time),
+        notes,
+        rest: rest_of(text, rest),
+    })
 }
 
 /// NX-OS: `2026 Nov 21 13:00:00 UTC`
@@ -99,41 +124,83 @@ fn year_first(text: &str) -> Option<Stamp<'_>> {
     let (hour, minute, second, nanosecond, rest) = clock(blanks(rest)?)?;
     let mut notes = Notes::NONE;
     let (offset, rest) = zone(rest, &mut notes);
-    let time = Civil { year, month, day, hour, minute, second, nanosecond }.at_offset(offset)?;
-    Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) })
+    let time = Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        nanosecond,
+    }
+    .at_offset(offset)?;
+    Some(Stamp {
+        time: Some(time),
+        notes,
+        rest: rest_of(text, rest),
+    })
 }
 
 /// RFC 3339 and its relatives; Huawei writes `2018-7-23 01:00:34.270.1`, Palo Alto
 /// `2026/11/21 13:00:00`.
 fn iso(text: &str) -> Option<Stamp<'_>> {
-    if let Some((time, rest)) = time::read_iso(text.as_bytes()) {
-        if !rest.first().is_some_and(u8::is_ascii_alphanumeric) {
-            let mut notes = Notes::NONE;
-            // read_iso knows offsets and " UTC"; other names are ours to know.
-            let rest = if let Some((zone, rest)) = zone_name(rest) {
-                let Some(offset) = zone else {
-                    notes.add(Note::UnknownZone);
-                    return Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) });
-                };
-                let time = time.checked_sub(jiff::SignedDuration::from_secs(offset)).ok();
-                return Some(Stamp { time, notes, rest: rest_of(text, rest) });
-            } else {
-                rest
+    if let Some((time, rest)) = time::read_iso(text.as_bytes())
+        && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
+    {
+        let mut notes = Notes::NONE;
+        // read_iso knows offsets and " UTC"; other names are ours to know.
+        let rest = if let Some((zone, rest)) = zone_name(rest) {
+            let Some(offset) = zone else {
+                notes.add(Note::UnknownZone);
+                return Some(Stamp {
+                    time: Some(time),
+                    notes,
+                    rest: rest_of(text, rest),
+                });
             };
-            return Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) });
-        }
+            let time = time
+                .checked_sub(jiff::SignedDuration::from_secs(offset))
+                .ok();
+            return Some(Stamp {
+                time,
+                notes,
+                rest: rest_of(text, rest),
+            });
+        } else {
+            rest
+        };
+        return Some(Stamp {
+            time: Some(time),
+            notes,
+            rest: rest_of(text, rest),
+        });
     }
     let (year, rest) = fixed_digits(text.as_bytes(), 4)?;
     let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b'/'))?;
     let (month, rest) = short_number(&rest[1..])?;
     let (day, rest) = short_number(rest.strip_prefix(&[separator])?)?;
-    let (b' ' | b'T', rest) = rest.split_first()? else { return None };
+    let (b' ' | b'T', rest) = rest.split_first()? else {
+        return None;
+    };
     let (hour, minute, second, nanosecond, rest) = clock(rest)?;
     let (_, rest) = fraction(rest);
     let mut notes = Notes::NONE;
     let (offset, rest) = zone(rest, &mut notes);
-    let time = Civil { year, month, day, hour, minute, second, nanosecond }.at_offset(offset)?;
-    Some(Stamp { time: Some(time), notes, rest: rest_of(text, rest) })
+    let time = Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        nanosecond,
+    }
+    .at_offset(offset)?;
+    Some(Stamp {
+        time: Some(time),
+        notes,
+        rest: rest_of(text, rest),
+    })
 }
 
 /// Cisco's uptime instead of a time: `00:01:01`, `3d04h`, `1w2d`.
@@ -142,13 +209,17 @@ fn uptime(text: &str) -> Option<Stamp<'_>> {
     let rest = if let Some((.., rest)) = clock(bytes) {
         rest
     } else {
-        let (_, rest) = counted(bytes, &[b'y', b'w', b'd'])?;
-        let (_, rest) = counted(rest, &[b'w', b'd', b'h'])?;
+        let (_, rest) = counted(bytes, b"ywd")?;
+        let (_, rest) = counted(rest, b"wdh")?;
         rest
     };
     // Only the colon makes it a time rather than the beginning of a text.
     rest.first().filter(|byte| **byte == b':')?;
-    Some(Stamp { time: None, notes: Note::ClockNotSet.into(), rest: rest_of(text, rest) })
+    Some(Stamp {
+        time: None,
+        notes: Note::ClockNotSet.into(),
+        rest: rest_of(text, rest),
+    })
 }
 
 fn counted<'a>(text: &'a [u8], units: &[u8]) -> Option<(i64, &'a [u8])> {
@@ -162,7 +233,9 @@ fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (i64, &'a [u8]) {
     if let Some(read) = offset(text) {
         return read;
     }
-    let spaced = text.strip_prefix(b" ").filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
+    let spaced = text
+        .strip_prefix(b" ")
+        .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
     if let Some(read) = spaced.and_then(offset) {
         return read;
     }
@@ -180,7 +253,11 @@ fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (i64, &'a [u8]) {
 /// is only taken for a zone where a colon follows, as Cisco writes it; else it is the host.
 fn zone_name(text: &[u8]) -> Option<(Option<i64>, &[u8])> {
     let name = text.strip_prefix(b" ")?;
-    let length = name.iter().take(6).take_while(|byte| byte.is_ascii_uppercase()).count();
+    let length = name
+        .iter()
+        .take(6)
+        .take_while(|byte| byte.is_ascii_uppercase())
+        .count();
     if !(3..=5).contains(&length) {
         return None;
     }
@@ -218,7 +295,11 @@ mod tests {
 
     fn read_at(text: &str, received: &str) -> Option<(Option<String>, Notes, String)> {
         let stamp = read(text, received.parse().unwrap())?;
-        Some((stamp.time.map(|time| time.to_string()), stamp.notes, stamp.rest.to_owned()))
+        Some((
+            stamp.time.map(|time| time.to_string()),
+            stamp.notes,
+            stamp.rest.to_owned(),
+        ))
     }
 
     #[test]
@@ -227,28 +308,65 @@ mod tests {
         for (text, time, rest) in [
             ("Nov 21 13:00:00 host", "2026-11-21T13:00:00Z", " host"),
             ("Nov  1 13:00:00.5 host", "2026-11-01T13:00:00.5Z", " host"),
-            ("Nov 21 2026 13:00:00: %ASA", "2026-11-21T13:00:00Z", ": %ASA"),
+            (
+                "Nov 21 2026 13:00:00: %ASA",
+                "2026-11-21T13:00:00Z",
+                ": %ASA",
+            ),
             ("Nov 21 13:00:00 2026 host", "2026-11-21T13:00:00Z", " host"),
-            ("Nov 21 13:00:00.123 EST: %SYS", "2026-11-21T18:00:00.123Z", ": %SYS"),
-            ("Nov 21 13:00:00 XYZT: %SYS", "2026-11-21T13:00:00Z", ": %SYS"),
+            (
+                "Nov 21 13:00:00.123 EST: %SYS",
+                "2026-11-21T18:00:00.123Z",
+                ": %SYS",
+            ),
+            (
+                "Nov 21 13:00:00 XYZT: %SYS",
+                "2026-11-21T13:00:00Z",
+                ": %SYS",
+            ),
             ("Nov 21 13:00:00 FW01 x", "2026-11-21T13:00:00Z", " FW01 x"),
             ("Nov 21 13:00:00 CORE x", "2026-11-21T13:00:00Z", " CORE x"),
             ("Nov 21 13:00:00+01:00 x", "2026-11-21T12:00:00Z", " x"),
-            ("2026 Nov 21 13:00:00 UTC: %X", "2026-11-21T13:00:00Z", ": %X"),
-            ("2026-11-21T13:00:00.123456+02:00 x", "2026-11-21T11:00:00.123456Z", " x"),
+            (
+                "2026 Nov 21 13:00:00 UTC: %X",
+                "2026-11-21T13:00:00Z",
+                ": %X",
+            ),
+            (
+                "2026-11-21T13:00:00.123456+02:00 x",
+                "2026-11-21T11:00:00.123456Z",
+                " x",
+            ),
             ("2026-11-21 13:00:00 CET x", "2026-11-21T12:00:00Z", " x"),
-            ("2018-7-23 01:00:34.270.1 sw", "2018-07-23T01:00:34.27Z", " sw"),
+            (
+                "2018-7-23 01:00:34.270.1 sw",
+                "2018-07-23T01:00:34.27Z",
+                " sw",
+            ),
             ("2026/11/21 13:00:00,x", "2026-11-21T13:00:00Z", ",x"),
         ] {
             let (read, _, after) = read_at(text, received).expect(text);
-            assert_eq!((read.as_deref(), after.as_str()), (Some(time), rest), "{text}");
+            assert_eq!(
+                (read.as_deref(), after.as_str()),
+                (Some(time), rest),
+                "{text}"
+            );
         }
         for text in ["00:01:01: %SYS", "3d04h: %SYS", "1w2d: %SYS"] {
             let (time, notes, rest) = read_at(text, received).expect(text);
             assert_eq!((time, rest.as_str()), (None, ": %SYS"), "{text}");
             assert!(notes.has(Note::ClockNotSet));
         }
-        for text in ["", "Nov", "Nov 21", "Nov 31 13:00:00", "November came", "12 monkeys", "%X", "Feb 29 25:00:00"] {
+        for text in [
+            "",
+            "Nov",
+            "Nov 21",
+            "Nov 31 13:00:00",
+            "November came",
+            "12 monkeys",
+            "%X",
+            "Feb 29 25:00:00",
+        ] {
             assert_eq!(read_at(text, received), None, "{text}");
         }
     }
@@ -256,11 +374,31 @@ mod tests {
     #[test]
     fn the_year_is_the_nearest_one() {
         for (text, received, time) in [
-            ("Dec 31 23:59:59 h", "2027-01-01T00:00:01Z", "2026-12-31T23:59:59Z"),
-            ("Jan  1 00:00:01 h", "2026-12-31T23:59:59Z", "2027-01-01T00:00:01Z"),
-            ("Feb 29 12:00:00 h", "2028-03-01T00:00:00Z", "2028-02-29T12:00:00Z"),
-            ("Feb 29 12:00:00 h", "2027-03-01T00:00:00Z", "2028-02-29T12:00:00Z"),
-            ("Jul  1 00:00:00 h", "2026-11-21T00:00:00Z", "2026-07-01T00:00:00Z"),
+            (
+                "Dec 31 23:59:59 h",
+                "2027-01-01T00:00:01Z",
+                "2026-12-31T23:59:59Z",
+            ),
+            (
+                "Jan  1 00:00:01 h",
+                "2026-12-31T23:59:59Z",
+                "2027-01-01T00:00:01Z",
+            ),
+            (
+                "Feb 29 12:00:00 h",
+                "2028-03-01T00:00:00Z",
+                "2028-02-29T12:00:00Z",
+            ),
+            (
+                "Feb 29 12:00:00 h",
+                "2027-03-01T00:00:00Z",
+                "2028-02-29T12:00:00Z",
+            ),
+            (
+                "Jul  1 00:00:00 h",
+                "2026-11-21T00:00:00Z",
+                "2026-07-01T00:00:00Z",
+            ),
         ] {
             let (read, notes, _) = read_at(text, received).expect(text);
             assert_eq!(read.as_deref(), Some(time));

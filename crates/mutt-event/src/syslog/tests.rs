@@ -23,7 +23,10 @@ fn event(line: impl AsRef<[u8]>, max_len: usize) -> (Value, Notes) {
     assert_eq!(event["source_ip"], "192.0.2.7");
     assert_eq!(event["_retry_count"], 0);
     let noted: Vec<_> = parsed.notes.iter().map(Note::name).collect();
-    let written = event.get("parse_notes").cloned().unwrap_or_else(|| Value::Array(Vec::new()));
+    let written = event
+        .get("parse_notes")
+        .cloned()
+        .unwrap_or_else(|| Value::Array(Vec::new()));
     assert_eq!(written, serde_json::json!(noted));
     (event, parsed.notes)
 }
@@ -193,49 +196,97 @@ const LINES: &[Row] = &[
 fn every_dialect_becomes_what_its_table_row_says() {
     for (line, host, message, program, severity, time, notes) in LINES {
         let (event, noted) = event(line, 8192);
-        let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |name: &str| {
+            event
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         assert_eq!(text("hostname"), *host, "hostname of {line}");
         assert_eq!(text("message"), *message, "message of {line}");
         assert_eq!(text("program"), *program, "program of {line}");
         assert_eq!(event["syslog_severity"], *severity, "severity of {line}");
         let written = crate::time::parse_timestamp(&text("timestamp")).map(|time| time.to_string());
         let expected = crate::time::parse_timestamp(time).map(|time| time.to_string());
-        assert_eq!(written, expected.filter(|_| !time.is_empty()), "timestamp of {line}");
-        let expected: Notes =
-            Note::ALL.into_iter().filter(|note| notes.contains(&note.name())).collect();
+        assert_eq!(
+            written,
+            expected.filter(|_| !time.is_empty()),
+            "timestamp of {line}"
+        );
+        let expected: Notes = Note::ALL
+            .into_iter()
+            .filter(|note| notes.contains(&note.name()))
+            .collect();
         assert_eq!(noted, expected, "notes of {line}");
     }
 }
 
 #[test]
 fn facilities_sequences_and_ids_are_kept() {
-    let (event, _) = event("<189>29: foo: *Apr 29 13:58:40.411: %SYS-5-CONFIG_I: x", 8192);
+    let (event, _) = event(
+        "<189>29: foo: *Apr 29 13:58:40.411: %SYS-5-CONFIG_I: x",
+        8192,
+    );
     assert_eq!(event["facility"], "local7");
     assert_eq!(event["sequence"], "29");
     assert_eq!(event["device_time"], "Apr 29 13:58:40.411");
     let (event, _) = self::event("<34>1 2026-11-21T13:00:00Z web1 su 4711 ID47 - x", 8192);
-    assert_eq!((&event["procid"], &event["msgid"]), (&"4711".into(), &"ID47".into()));
+    assert_eq!(
+        (&event["procid"], &event["msgid"]),
+        (&"4711".into(), &"ID47".into())
+    );
     assert_eq!(event["facility"], "auth");
 }
 
 #[test]
 fn structured_data_is_kept_as_fields() {
     for (data, expected) in [
-        (r#"[a@1 x="1" y="2"][b@1 x="3"]"#, r#"{"a@1":{"x":"1","y":"2"},"b@1":{"x":"3"}}"#),
+        (
+            r#"[a@1 x="1" y="2"][b@1 x="3"]"#,
+            r#"{"a@1":{"x":"1","y":"2"},"b@1":{"x":"3"}}"#,
+        ),
         (r"[empty@1]", r#"{"empty@1":{}}"#),
         (r"[e@1][f@1]", r#"{"e@1":{},"f@1":{}}"#),
-        (r#"[a v="q\" b\] s\\ n\n"]"#, r#"{"a":{"v":"q\" b] s\\ n\\n"}}"#),
-        (r#"[origin ip="1" ip="2"]"#, r#"{"origin":{"ip":["1","2"]}}"#),
-        (r#"[a x="1"][b x="2"][a x="3" y="4"]"#, r#"{"a":{"x":["1","3"],"y":"4"},"b":{"x":"2"}}"#),
+        (
+            r#"[a v="q\" b\] s\\ n\n"]"#,
+            r#"{"a":{"v":"q\" b] s\\ n\\n"}}"#,
+        ),
+        (
+            r#"[origin ip="1" ip="2"]"#,
+            r#"{"origin":{"ip":["1","2"]}}"#,
+        ),
+        (
+            r#"[a x="1"][b x="2"][a x="3" y="4"]"#,
+            r#"{"a":{"x":["1","3"],"y":"4"},"b":{"x":"2"}}"#,
+        ),
         (r#"[a x="1"][a]"#, r#"{"a":{"x":"1"}}"#),
     ] {
-        let (event, notes) = event(format!("<13>1 2026-11-21T13:00:00Z h app - - {data} text"), 8192);
-        assert_eq!(event["structured_data"], serde_json::from_str::<Value>(expected).unwrap(), "{data}");
+        let (event, notes) = event(
+            format!("<13>1 2026-11-21T13:00:00Z h app - - {data} text"),
+            8192,
+        );
+        assert_eq!(
+            event["structured_data"],
+            serde_json::from_str::<Value>(expected).unwrap(),
+            "{data}"
+        );
         assert_eq!(event["message"], "text");
         assert!(notes.is_empty());
     }
-    for data in [r#"[a x="1"text"#, "[a x=1]", "[", "[]", r#"[a x="1"]text"#, "x", r#"[a  ="1"]"#] {
-        let (event, notes) = event(format!("<13>1 2026-11-21T13:00:00Z h app - - {data} text"), 8192);
+    for data in [
+        r#"[a x="1"text"#,
+        "[a x=1]",
+        "[",
+        "[]",
+        r#"[a x="1"]text"#,
+        "x",
+        r#"[a  ="1"]"#,
+    ] {
+        let (event, notes) = event(
+            format!("<13>1 2026-11-21T13:00:00Z h app - - {data} text"),
+            8192,
+        );
         assert_eq!(event["message"], format!("{data} text"));
         assert!(notes.has(Note::BadStructuredData), "{data}");
     }
@@ -262,7 +313,10 @@ fn long_lines_are_cut_between_characters() {
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
-        (0..LINES.len(), prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6))
+        (
+            0..LINES.len(),
+            prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6)
+        )
             .prop_map(|(row, changes)| {
                 let mut line = LINES[row].0.as_bytes().to_vec();
                 for (at, byte) in changes {

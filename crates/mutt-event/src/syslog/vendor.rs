@@ -12,9 +12,15 @@ pub(super) fn mnemonic(text: &str) -> Option<(&str, Severity)> {
     let separator = if rest.starts_with('%') { b'/' } else { b'-' };
     let body = rest.trim_start_matches('%');
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
-    let end = body.bytes().take(128).position(|byte| !plain(byte) && byte != separator)?;
+    let end = body
+        .bytes()
+        .take(128)
+        .position(|byte| !plain(byte) && byte != separator)?;
     let word = &body[..end];
-    let mut parts = word.bytes().enumerate().filter(|&(_, byte)| byte == separator);
+    let mut parts = word
+        .bytes()
+        .enumerate()
+        .filter(|&(_, byte)| byte == separator);
     let severity = parts.find_map(|(at, _)| {
         // One digit between two separators, with something before and behind.
         match word.as_bytes().get(at + 1..)? {
@@ -72,7 +78,11 @@ fn date_and_clock(date: &str, clock: &str, zone: &str) -> Option<Timestamp> {
 
 /// Forti writes seconds or nanoseconds, by version.
 fn epoch_time(digits: &str) -> Option<Timestamp> {
-    let milliseconds = if digits.len() == 19 { digits.get(..13)? } else { digits };
+    let milliseconds = if digits.len() == 19 {
+        digits.get(..13)?
+    } else {
+        digits
+    };
     time::read_epoch(milliseconds.as_bytes())
 }
 
@@ -84,10 +94,9 @@ impl<'a> Iterator for Pairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = self.0.trim_start_matches([' ', ',']);
-        let equals = text
-            .bytes()
-            .take(64)
-            .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')))?;
+        let equals = text.bytes().take(64).position(|byte| {
+            !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        })?;
         if equals == 0 || text.as_bytes()[equals] != b'=' {
             return None;
         }
@@ -109,10 +118,19 @@ mod tests {
     fn mnemonics() {
         for (text, expected) in [
             ("%SYS-5-CONFIG_I: Configured", Some(("%SYS-5-CONFIG_I", 5))),
-            ("%SYSMGR-STANDBY-3-SHUTDOWN_START: x", Some(("%SYSMGR-STANDBY-3-SHUTDOWN_START", 3))),
-            ("%PKT_INFRA-LINK-3-UPDOWN : x", Some(("%PKT_INFRA-LINK-3-UPDOWN", 3))),
+            (
+                "%SYSMGR-STANDBY-3-SHUTDOWN_START: x",
+                Some(("%SYSMGR-STANDBY-3-SHUTDOWN_START", 3)),
+            ),
+            (
+                "%PKT_INFRA-LINK-3-UPDOWN : x",
+                Some(("%PKT_INFRA-LINK-3-UPDOWN", 3)),
+            ),
             ("%ASA-6-302016: x", Some(("%ASA-6-302016", 6))),
-            ("%%01IFNET/4/IF_STATE(l)[4997]:Interface", Some(("%%01IFNET/4/IF_STATE", 4))),
+            (
+                "%%01IFNET/4/IF_STATE(l)[4997]:Interface",
+                Some(("%%01IFNET/4/IF_STATE", 4)),
+            ),
             ("%SYS-9-X: x", None),
             ("%SYS-5-: x", None),
             ("%-5-X: x", None),

@@ -1,0 +1,26 @@
+//! Any datagram becomes an event that can be read back. The first byte chooses the limit.
+#![no_main]
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use libfuzzer_sys::fuzz_target;
+use mutt_event::json::view;
+use mutt_event::syslog::parse_into;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((limit, line)) = input.split_first() else { return };
+    let limit = if *limit < 128 { 8192 } else { usize::from(*limit - 128) };
+    let received_at = jiff::Timestamp::from_second(1_795_266_000).expect("a constant");
+    let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let mut out = Vec::new();
+    let parsed = parse_into(line, peer, received_at, "cid", limit, &mut out);
+    let value: serde_json::Value = serde_json::from_slice(&out).expect("an element is JSON");
+    let read = view(&out).expect("an element can be read");
+    assert_eq!(read.event_id, parsed.event_id);
+    assert_eq!(read.received_at, received_at);
+    assert!(!read.hostname.is_empty() && !read.message.trim_ascii().is_empty());
+    assert!(read.severity.is_some());
+    assert_eq!(value["message"].as_str(), Some(&*read.message));
+    let notes = value.get("parse_notes").and_then(|notes| notes.as_array().map(Vec::len));
+    assert_eq!(notes.unwrap_or(0), parsed.notes.iter().count());
+});
