@@ -363,7 +363,7 @@ fn finds_the_same_in_thousands_of_rules() {
     let patterns = patterns();
     let scratch = RefCell::new(Scratch::new());
     proptest!(
-        ProptestConfig { cases: cases(3).min(200), failure_persistence: None, ..Default::default() },
+        ProptestConfig { cases: cases(3).min(50), failure_persistence: None, ..Default::default() },
         |(
             drafts in vec(draft(&patterns[..40]), 200..300),
             numbers in vec((0..4_000_u32, text(1..2)), 3_300),
