@@ -11,7 +11,11 @@ fn messages(stream: &[u8], max_line: usize, read: usize) -> Vec<(Vec<u8>, Notes)
     let mut rest = stream;
     loop {
         match framer.next(&buffer) {
-            Step::Line { range, consumed, notes } => {
+            Step::Line {
+                range,
+                consumed,
+                notes,
+            } => {
                 assert!(!range.is_empty() && range.len() <= max_line && range.end <= consumed);
                 messages.push((buffer[range].to_vec(), notes));
                 buffer.drain(..consumed);
@@ -22,7 +26,10 @@ fn messages(stream: &[u8], max_line: usize, read: usize) -> Vec<(Vec<u8>, Notes)
             }
             Step::NeedMore if rest.is_empty() => break,
             Step::NeedMore => {
-                let room = framer.buffer_size().checked_sub(buffer.len()).expect("never overfull");
+                let room = framer
+                    .buffer_size()
+                    .checked_sub(buffer.len())
+                    .expect("never overfull");
                 assert!(room > 0, "a full buffer must be enough to decide");
                 let (now, later) = rest.split_at(read.min(room).min(rest.len()));
                 buffer.extend_from_slice(now);
@@ -38,7 +45,9 @@ fn messages(stream: &[u8], max_line: usize, read: usize) -> Vec<(Vec<u8>, Notes)
 }
 
 fuzz_target!(|input: &[u8]| {
-    let [max_line, read, stream @ ..] = input else { return };
+    let [max_line, read, stream @ ..] = input else {
+        return;
+    };
     let (max_line, read) = (usize::from(*max_line) + 1, usize::from(*read) + 1);
     let whole = messages(stream, max_line, usize::MAX);
     assert_eq!(messages(stream, max_line, read), whole);

@@ -34,7 +34,17 @@ fuzz_target!(|body: &[u8]| {
         assert_eq!(read.event_id, id);
         assert_eq!(read.received_at, how.received_at);
         assert_eq!(read.retry_count, 0);
-        assert_eq!(value["hostname"].as_str().map(|text| text.replace('\0', "\u{fffd}")), Some(read.hostname.into_owned()));
-        assert_eq!(value["message"].as_str().map(|text| text.replace('\0', "\u{fffd}")), Some(read.message.into_owned()));
+        assert_eq!(
+            value["hostname"]
+                .as_str()
+                .map(|text| text.replace('\0', "\u{fffd}")),
+            Some(read.hostname.into_owned())
+        );
+        assert_eq!(
+            value["message"]
+                .as_str()
+                .map(|text| text.replace('\0', "\u{fffd}")),
+            Some(read.message.into_owned())
+        );
     }
 });

@@ -11,7 +11,13 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(signature(&once.text), once);
     let turned: String = message
         .chars()
-        .map(|c| if c.is_ascii_digit() { char::from((c as u8 - b'0' + 3) % 10 + b'0') } else { c })
+        .map(|c| {
+            if c.is_ascii_digit() {
+                char::from((c as u8 - b'0' + 3) % 10 + b'0')
+            } else {
+                c
+            }
+        })
         .collect();
     assert_eq!(signature(&turned), once);
 });

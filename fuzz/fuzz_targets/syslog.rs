@@ -8,8 +8,14 @@ use mutt_event::json::view;
 use mutt_event::syslog::parse_into;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((limit, line)) = input.split_first() else { return };
-    let limit = if *limit < 128 { 8192 } else { usize::from(*limit - 128) };
+    let Some((limit, line)) = input.split_first() else {
+        return;
+    };
+    let limit = if *limit < 128 {
+        8192
+    } else {
+        usize::from(*limit - 128)
+    };
     let received_at = jiff::Timestamp::from_second(1_795_266_000).expect("a constant");
     let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
     let mut out = Vec::new();
@@ -21,6 +27,8 @@ fuzz_target!(|input: &[u8]| {
     assert!(!read.hostname.is_empty() && !read.message.trim_ascii().is_empty());
     assert!(read.severity.is_some());
     assert_eq!(value["message"].as_str(), Some(&*read.message));
-    let notes = value.get("parse_notes").and_then(|notes| notes.as_array().map(Vec::len));
+    let notes = value
+        .get("parse_notes")
+        .and_then(|notes| notes.as_array().map(Vec::len));
     assert_eq!(notes.unwrap_or(0), parsed.notes.iter().count());
 });

@@ -74,27 +74,42 @@ fn in_range(timestamp: Timestamp) -> Option<Timestamp> {
 ///
 /// A time before the year 0 is written as the first moment of that year.
 pub fn write_rfc3339_micros(timestamp: Timestamp, out: &mut Vec<u8>) {
-    let micros = timestamp.as_microsecond().max(FIRST_SECOND * 1_000_000);
-    let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil_from_days(days);
+    let (mut seconds, mut nanos) = (timestamp.as_second(), timestamp.subsec_nanosecond());
+    if nanos < 0 {
+        // Before 1970 both parts are negative.
+        seconds -= 1;
+        nanos += 1_000_000_000;
+    }
+    if seconds < FIRST_SECOND {
+        (seconds, nanos) = (FIRST_SECOND, 0);
+    }
+    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+    // All of these are small and not negative; 32 bits divide faster.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let (year, month, day, second, micros) = (
+        year as u32,
+        month as u32,
+        day as u32,
+        seconds.rem_euclid(86_400) as u32,
+        nanos as u32 / 1_000,
+    );
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     two_digits(&mut text, 0, year / 100);
     two_digits(&mut text, 2, year % 100);
     two_digits(&mut text, 5, month);
     two_digits(&mut text, 8, day);
-    two_digits(&mut text, 11, second_of_day / 3600);
-    two_digits(&mut text, 14, second_of_day / 60 % 60);
-    two_digits(&mut text, 17, second_of_day % 60);
+    two_digits(&mut text, 11, second / 3600);
+    two_digits(&mut text, 14, second / 60 % 60);
+    two_digits(&mut text, 17, second % 60);
     two_digits(&mut text, 20, micros / 10_000);
     two_digits(&mut text, 22, micros / 100 % 100);
     two_digits(&mut text, 24, micros % 100);
     out.extend_from_slice(&text);
 }
 
-fn two_digits(text: &mut [u8; RFC3339_MICROS_LEN], at: usize, value: i64) {
+fn two_digits(text: &mut [u8; RFC3339_MICROS_LEN], at: usize, value: u32) {
     // Every caller passes 0..=99.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(clippy::cast_possible_truncation)]
     let value = value as u8;
     text[at] = b'0' + value / 10;
     text[at + 1] = b'0' + value % 10;
@@ -352,6 +367,18 @@ mod tests {
         ] {
             assert_eq!(micros(value).as_deref(), Some(expected), "{value}");
         }
+    }
+
+    #[test]
+    fn moments_between_microseconds_are_cut_off() {
+        let mut out = Vec::new();
+        write_rfc3339_micros(Timestamp::new(-1, -1).unwrap(), &mut out);
+        write_rfc3339_micros(Timestamp::MIN, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "1969-12-31T23:59:58.999999Z0000-01-01T00:00:00.000000Z"
+        );
     }
 
     #[test]

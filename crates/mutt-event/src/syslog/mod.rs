@@ -295,13 +295,18 @@ fn write(
 /// Whether a word can be a host's name: what devices write there is wider than DNS allows (slots,
 /// Ubiquiti's commas), but never a key=value, a bracket or a quote.
 fn is_host(word: &str) -> bool {
-    !word.is_empty()
-        && word.len() <= MAX_HOST
-        && word != "-"
-        && word
-            .chars()
-            .all(|c| c.is_alphanumeric() || "._-:/,@~()".contains(c))
-        && word.chars().any(char::is_alphanumeric)
+    let mut named = false;
+    let plain = word.bytes().all(|byte| {
+        // Letters of other scripts are bytes from 0x80 on.
+        let letter = byte.is_ascii_alphanumeric() || byte >= 0x80;
+        named |= letter;
+        letter
+            || matches!(
+                byte,
+                b'.' | b'_' | b'-' | b':' | b'/' | b',' | b'@' | b'~' | b'(' | b')'
+            )
+    });
+    plain && named && word.len() <= MAX_HOST
 }
 
 #[cfg(test)]
