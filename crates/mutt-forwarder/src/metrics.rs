@@ -151,7 +151,10 @@ impl Tally {
 impl ForwarderMetrics {
     /// The counters of what was delivered and what failed.
     pub fn tally(&self) -> Tally {
-        Tally { delivered: self.delivered.clone(), failed: self.requests[1..].to_vec() }
+        Tally {
+            delivered: self.delivered.clone(),
+            failed: self.requests[1..].to_vec(),
+        }
     }
 
     /// Registers everything the forwarder counts.

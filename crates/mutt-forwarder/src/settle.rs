@@ -189,7 +189,11 @@ mod tests {
             attempts: 0,
             replays: 0,
         };
-        Attempt { alert, settlement: Settlement::Delivered, log: None }
+        Attempt {
+            alert,
+            settlement: Settlement::Delivered,
+            log: None,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -205,7 +209,11 @@ mod tests {
             settler.freed().await;
         }
         settler.finish().await;
-        assert_eq!(*queue.settled.lock(), [vec![1, 2, 3]], "once, all together, in order");
+        assert_eq!(
+            *queue.settled.lock(),
+            [vec![1, 2, 3]],
+            "once, all together, in order"
+        );
         assert_eq!(metrics.delivered.get(), 3);
     }
 
