@@ -19,7 +19,11 @@ const EVENTS: usize = 1000;
 fn snapshot(rules: usize, forwarded: bool) -> Snapshot {
     let rules = (0..rules).map(|n| {
         let regex = n % 10 == 9;
-        let handling = if forwarded { Handling::TicketOnly } else { Handling::LogOnly };
+        let handling = if forwarded {
+            Handling::TicketOnly
+        } else {
+            Handling::LogOnly
+        };
         Rule {
             id: i64::try_from(n).expect("few rules") + 1,
             draft: RuleDraft {
@@ -30,7 +34,11 @@ fn snapshot(rules: usize, forwarded: bool) -> Snapshot {
                 }),
                 trap_oid: None,
                 syslog_severity: None,
-                match_type: if regex { MatchType::Regex } else { MatchType::Contains },
+                match_type: if regex {
+                    MatchType::Regex
+                } else {
+                    MatchType::Contains
+                },
                 priority: 100,
                 prod_handling: handling,
                 dev_handling: Handling::LogOnly,
@@ -79,7 +87,11 @@ fn claim(rules: usize, matching: bool) -> EventClaim {
         .chunks(64)
         .map(|block| Arc::new(block.iter().map(String::as_bytes).collect::<Batch>()))
         .collect();
-    EventClaim { id: 1, worker: "bench".into(), events }
+    EventClaim {
+        id: 1,
+        worker: "bench".into(),
+        events,
+    }
 }
 
 fn bench(criterion: &mut Criterion) {
@@ -92,9 +104,11 @@ fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decide");
     group.throughput(Throughput::Elements(EVENTS as u64));
     for rules in [10, 1_000, 10_000] {
-        for (name, matching, forwarded) in
-            [("audited", true, false), ("forwarded", true, true), ("unhandled", false, false)]
-        {
+        for (name, matching, forwarded) in [
+            ("audited", true, false),
+            ("forwarded", true, true),
+            ("unhandled", false, false),
+        ] {
             let snapshot = snapshot(rules, forwarded);
             let claim = claim(rules, matching);
             let mut decider = Decider::new();

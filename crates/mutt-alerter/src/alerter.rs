@@ -52,12 +52,16 @@ impl Alerter {
         dynamic: watch::Receiver<Arc<Dynamic>>,
         metrics: AlerterMetrics,
     ) -> Self {
-        Self { shared: Arc::new(Shared::new(options, engine, dynamic, metrics)) }
+        Self {
+            shared: Arc::new(Shared::new(options, engine, dynamic, metrics)),
+        }
     }
 
     /// A hold on it.
     pub fn handle(&self) -> AlerterHandle {
-        AlerterHandle { shared: Arc::clone(&self.shared) }
+        AlerterHandle {
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Works until `shutdown`: then claims nothing more, finishes what is in flight within
@@ -102,7 +106,10 @@ async fn work(
 
     shutdown.cancelled().await;
     let finished = async { while workers.join_next().await.is_some() {} };
-    if tokio::time::timeout(shared.options.shutdown_grace, finished).await.is_err() {
+    if tokio::time::timeout(shared.options.shutdown_grace, finished)
+        .await
+        .is_err()
+    {
         tracing::warn!("the time to finish is over; returning what is left");
         abandon.cancel();
         // Every worker makes one last call for each of its claims.
@@ -126,7 +133,12 @@ fn beside(
 
     let (own, until) = hold();
     tasks.spawn(async move {
-        keep_running("heartbeat", || housekeeping::heartbeats(&own, &until), nothing).await;
+        keep_running(
+            "heartbeat",
+            || housekeeping::heartbeats(&own, &until),
+            nothing,
+        )
+        .await;
     });
     let (own, until) = hold();
     tasks.spawn(async move {

@@ -15,7 +15,11 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(base: Duration, max: Duration) -> Self {
-        Self { base, max, failures: 0 }
+        Self {
+            base,
+            max,
+            failures: 0,
+        }
     }
 
     /// The delay before the next attempt: between half of `base × 2^failures` and all of it, at
@@ -50,7 +54,10 @@ mod tests {
         for expected in [100_u64, 200, 400, 800, 1600, 3200, 5000, 5000] {
             let expected = Duration::from_millis(expected);
             let delay = backoff.next();
-            assert!(delay >= expected / 2 && delay <= expected, "{delay:?} for {expected:?}");
+            assert!(
+                delay >= expected / 2 && delay <= expected,
+                "{delay:?} for {expected:?}"
+            );
             assert!(backoff.is_failing());
         }
         for _ in 0..100 {

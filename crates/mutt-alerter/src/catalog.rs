@@ -29,7 +29,8 @@ impl Snapshot {
         device_teams: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
         let mut names = HashSet::<Arc<str>>::new();
-        let mut shared = |name: &str| Arc::clone(names.get_or_insert_with(name, |name| name.into()));
+        let mut shared =
+            |name: &str| Arc::clone(names.get_or_insert_with(name, |name| name.into()));
         let rule_teams = rules
             .rules()
             .iter()
@@ -80,7 +81,11 @@ impl Snapshot {
     pub fn environment(&self, hostname: &str, buffer: &mut String) -> Environment {
         let listed = !self.development_hosts.is_empty()
             && self.development_hosts.contains(lowered(hostname, buffer));
-        if listed { Environment::Development } else { Environment::Production }
+        if listed {
+            Environment::Development
+        } else {
+            Environment::Production
+        }
     }
 
     /// The team of this device, where it has one. `buffer` is memory to work in.
@@ -99,7 +104,10 @@ impl Snapshot {
 
 /// `name` in lower case; `buffer` is used only where something has to change.
 fn lowered<'a>(name: &'a str, buffer: &'a mut String) -> &'a str {
-    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase())
+    {
         return name;
     }
     buffer.clear();
@@ -133,7 +141,9 @@ pub(crate) async fn load(engine: &dyn Engine, last: &Snapshot) -> Result<Snapsho
     Ok(Snapshot::new(
         rules,
         development_hosts.iter().map(String::as_str),
-        device_teams.iter().map(|(host, team)| (host.as_str(), team.as_str())),
+        device_teams
+            .iter()
+            .map(|(host, team)| (host.as_str(), team.as_str())),
     ))
 }
 
@@ -146,7 +156,11 @@ fn says_the_same(set: &RuleSet, stored: &[Rule]) -> bool {
     active.sort_by_key(|rule| (rule.draft.priority, rule.id));
     set.skipped().is_empty()
         && set.len() == active.len()
-        && set.rules().iter().zip(active).all(|(known, stored)| **known == *stored)
+        && set
+            .rules()
+            .iter()
+            .zip(active)
+            .all(|(known, stored)| **known == *stored)
 }
 
 #[cfg(test)]
@@ -163,20 +177,45 @@ mod tests {
         );
         let buffer = &mut String::new();
         for host in ["dev-1", "DEV-1", "Dev-1", "ZÜRICH-übung"] {
-            assert_eq!(snapshot.environment(host, buffer), Environment::Development, "{host}");
+            assert_eq!(
+                snapshot.environment(host, buffer),
+                Environment::Development,
+                "{host}"
+            );
         }
-        assert_eq!(snapshot.environment("dev-10", buffer), Environment::Production);
-        assert_eq!(snapshot.device_team("CORE-sw1", buffer).map(|team| &**team), Some("LAN"));
+        assert_eq!(
+            snapshot.environment("dev-10", buffer),
+            Environment::Production
+        );
+        assert_eq!(
+            snapshot.device_team("CORE-sw1", buffer).map(|team| &**team),
+            Some("LAN")
+        );
         assert_eq!(snapshot.device_team("core-sw3", buffer), None);
-        assert_eq!((snapshot.development_hosts(), snapshot.device_teams()), (2, 2));
+        assert_eq!(
+            (snapshot.development_hosts(), snapshot.device_teams()),
+            (2, 2)
+        );
     }
 
     #[test]
     fn equal_rules_are_recognised_whatever_their_order_and_changed_ones_are_not() {
         let rules = [
             rule(1, draft("down")),
-            rule(2, mutt_rules::RuleDraft { priority: 1, ..draft("up") }),
-            rule(3, mutt_rules::RuleDraft { is_active: false, ..draft("flap") }),
+            rule(
+                2,
+                mutt_rules::RuleDraft {
+                    priority: 1,
+                    ..draft("up")
+                },
+            ),
+            rule(
+                3,
+                mutt_rules::RuleDraft {
+                    is_active: false,
+                    ..draft("flap")
+                },
+            ),
         ];
         let set = RuleSet::compile(rules.clone());
         assert!(says_the_same(&set, &rules));

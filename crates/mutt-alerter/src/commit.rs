@@ -18,6 +18,10 @@ use crate::decide::{Decided, Tally, panic_text, poison};
 use crate::metrics::Operation;
 use crate::shared::{LAST_CALL, Shared, sleep_unless};
 
+/// A store that fails a decision so often in a row, and is well whenever it is asked in between,
+/// refuses that decision whatever it says.
+const DOUBTS: u32 = 5;
+
 /// How a claim ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -56,7 +60,7 @@ pub(crate) async fn commit(
     let mut alerts = outcome.alerts.len() as u64;
     let mut decision = Arc::new(Decision { claim, outcome });
     let mut backoff = shared.backoff();
-    let mut refusals = 0;
+    let (mut doubts, mut refusals) = (0, 0);
     loop {
         let attempt = tokio::select! {
             biased;
@@ -64,7 +68,7 @@ pub(crate) async fn commit(
             () = abandon.cancelled() => return give_back_last(shared, &decision.claim).await,
         };
         shared.mark_progress(worker);
-        let delay = match attempt {
+        let (why, delay) = match attempt {
             Attempt::Settled(settled) => {
                 shared
                     .metrics
@@ -74,31 +78,59 @@ pub(crate) async fn commit(
                 return End::Settled;
             }
             Attempt::Fenced => return fenced(shared, &decision.claim),
-            Attempt::Away(error) => shared.store_failed(Operation::Decide, &error, &mut backoff),
-            Attempt::Refused(why) if decision.claim.len() > 1 => {
-                let events = decision.claim.len();
-                tracing::warn!(events, why, "the store refused a claim; looking for the event at fault");
-                shared.metrics.claims_refused.inc();
-                return give_back(shared, worker, &decision.claim, abandon).await;
-            }
-            Attempt::Refused(why) => {
-                refusals += 1;
-                if refusals == shared.options.max_retries.saturating_add(1) {
-                    tracing::error!(refusals, why, "the store refused an event again and again; \
-                        set aside");
-                    (decision, tally) = set_aside(&decision, refusals, &why);
-                    alerts = 0;
+            Attempt::Away(error) => {
+                let delay = shared.store_failed(Operation::Decide, &error, &mut backoff);
+                doubts = if is_ready(shared).await {
+                    doubts + 1
+                } else {
+                    0
+                };
+                if doubts < DOUBTS {
+                    if !sleep_unless(abandon, delay).await {
+                        return give_back_last(shared, &decision.claim).await;
+                    }
                     continue;
                 }
-                // Even the dead letter was refused: all that is left is to keep the event.
-                let error = EngineError::Invalid(why);
-                shared.store_failed(Operation::Decide, &error, &mut backoff)
+                doubts = 0;
+                (error.to_string(), delay)
             }
+            Attempt::Refused(why) => (why, backoff.next()),
         };
+
+        let events = decision.claim.len();
+        if events > 1 {
+            tracing::warn!(
+                events,
+                why,
+                "the store refused a claim; looking for the event at fault"
+            );
+            shared.metrics.claims_refused.inc();
+            return give_back(shared, worker, &decision.claim, abandon).await;
+        }
+        refusals += 1;
+        if refusals == shared.options.max_retries.saturating_add(1) {
+            tracing::error!(
+                refusals,
+                why,
+                "the store refused an event again and again; set aside"
+            );
+            (decision, tally) = set_aside(&decision, refusals, &why);
+            alerts = 0;
+            continue;
+        }
+        // Where even the dead letter is refused, all that is left is to keep the event.
         if !sleep_unless(abandon, delay).await {
             return give_back_last(shared, &decision.claim).await;
         }
     }
+}
+
+/// Whether the store is well apart from this decision.
+async fn is_ready(shared: &Shared) -> bool {
+    matches!(
+        tokio::time::timeout(LAST_CALL, shared.engine.ready()).await,
+        Ok(Ok(()))
+    )
 }
 
 async fn attempt(shared: &Shared, decision: &Arc<Decision>) -> Attempt {
@@ -106,7 +138,9 @@ async fn attempt(shared: &Shared, decision: &Arc<Decision>) -> Attempt {
     let result = AssertUnwindSafe(async { shared.engine.decide(Arc::clone(decision)).await })
         .catch_unwind()
         .await;
-    shared.metrics.observe_db_write(started.elapsed().as_secs_f64());
+    shared
+        .metrics
+        .observe_db_write(started.elapsed().as_secs_f64());
     match result {
         Ok(Ok(settled)) => Attempt::Settled(settled),
         Ok(Err(EngineError::Fenced)) => Attempt::Fenced,
@@ -122,14 +156,27 @@ async fn attempt(shared: &Shared, decision: &Arc<Decision>) -> Attempt {
 
 /// The decision about a single event that nothing can be done with.
 fn set_aside(decision: &Decision, refusals: u32, why: &str) -> (Arc<Decision>, Tally) {
-    let dead = decision.claim.iter().map(|element| poison(element, refusals, why)).collect();
+    let dead = decision
+        .claim
+        .iter()
+        .map(|element| poison(element, refusals, why))
+        .collect();
     let outcome = Outcome {
         dead,
         unhandled_policy: decision.outcome.unhandled_policy,
         ..Outcome::default()
     };
-    let tally = Tally { poison: 1, ..Tally::default() };
-    (Arc::new(Decision { claim: copy(&decision.claim), outcome }), tally)
+    let tally = Tally {
+        poison: 1,
+        ..Tally::default()
+    };
+    (
+        Arc::new(Decision {
+            claim: copy(&decision.claim),
+            outcome,
+        }),
+        tally,
+    )
 }
 
 /// Returns a claim to the head of its queue, until it is there or `abandon` comes.

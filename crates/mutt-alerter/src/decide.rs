@@ -12,9 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use mutt_engine::live::{LiveBatch, LiveEvent};
-use mutt_engine::{
-    AuditRow, DeadLetter, EventClaim, NewAlert, Outcome, Reason, UnhandledPolicy,
-};
+use mutt_engine::{AuditRow, DeadLetter, EventClaim, NewAlert, Outcome, Reason, UnhandledPolicy};
 use mutt_event::json::{self, Rejected};
 use mutt_event::{Alert, EventView};
 use mutt_rules::{Environment, Rule, Scratch, Subject};
@@ -74,7 +72,10 @@ impl Tally {
             return None;
         }
         let events = std::mem::take(&mut self.samples);
-        Some(LiveBatch { events, total: self.handled + self.unhandled })
+        Some(LiveBatch {
+            events,
+            total: self.handled + self.unhandled,
+        })
     }
 }
 
@@ -134,14 +135,20 @@ impl Decider {
         samples: usize,
     ) -> Decided {
         let elements: Vec<&[u8]> = claim.iter().collect();
-        let every = if samples == 0 { usize::MAX } else { elements.len().div_ceil(samples).max(1) };
+        let every = if samples == 0 {
+            usize::MAX
+        } else {
+            elements.len().div_ceil(samples).max(1)
+        };
         let mut outcome = Outcome {
             audit: Vec::with_capacity(self.rows.min(elements.len())),
             unhandled_policy: policy.unhandled,
             ..Outcome::default()
         };
-        let mut tally =
-            Tally { received: Vec::with_capacity(elements.len()), ..Tally::default() };
+        let mut tally = Tally {
+            received: Vec::with_capacity(elements.len()),
+            ..Tally::default()
+        };
 
         let (mut at, mut failures) = (0, 0);
         while at < elements.len() {
@@ -167,7 +174,11 @@ impl Decider {
             failures = if at == from { failures + 1 } else { 1 };
             if failures > policy.max_retries {
                 let what = panic_text(&*panic);
-                tracing::error!(failures, panic = what, "an event made deciding fail; set aside");
+                tracing::error!(
+                    failures,
+                    panic = what,
+                    "an event made deciding fail; set aside"
+                );
                 tally.poison += 1;
                 outcome.dead.push(poison(elements[at], failures, what));
                 at += 1;
@@ -207,7 +218,8 @@ impl Decider {
 
         let Some(rule) = rule else {
             let sample = sampled.then(|| live(&view, environment, None, UNHANDLED));
-            self.groups.add(&view, environment, snapshot, policy, &mut self.buffer);
+            self.groups
+                .add(&view, environment, snapshot, policy, &mut self.buffer);
             self.count_hits(None);
             let row = policy.audit_unhandled.then(|| AuditRow {
                 matched_rule_id: None,
@@ -217,7 +229,13 @@ impl Decider {
                 forwarded_to_moog: false,
                 ..audit_row(index, view, environment)
             });
-            return Ok(Fate { handled: false, received_at, row, alert: None, sample });
+            return Ok(Fate {
+                handled: false,
+                received_at,
+                row,
+                alert: None,
+                sample,
+            });
         };
 
         let handling = rule.handling(environment);
@@ -235,7 +253,13 @@ impl Decider {
             forwarded_to_moog: alert.is_some(),
             ..audit_row(index, view, environment)
         };
-        Ok(Fate { handled: true, received_at, row: Some(row), alert, sample })
+        Ok(Fate {
+            handled: true,
+            received_at,
+            row: Some(row),
+            alert,
+            sample,
+        })
     }
 
     fn count_hits(&mut self, winner: Option<i64>) {
@@ -344,7 +368,9 @@ pub(crate) fn shortened(text: &str, chars: usize) -> &str {
     if text.len() <= chars {
         return text;
     }
-    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+    text.char_indices()
+        .nth(chars)
+        .map_or(text, |(end, _)| &text[..end])
 }
 
 #[cfg(test)]

@@ -32,7 +32,9 @@ fn a_matched_event_is_audited_and_becomes_an_alert() {
     let snapshot = snapshot([rule(7, draft("down"))]);
     let Decided { outcome, tally } = decide(&[&element], &snapshot);
 
-    let [row] = &outcome.audit[..] else { panic!("{outcome:?}") };
+    let [row] = &outcome.audit[..] else {
+        panic!("{outcome:?}")
+    };
     let view = json::view(element.as_bytes()).unwrap();
     assert_eq!(
         *row,
@@ -55,7 +57,9 @@ fn a_matched_event_is_audited_and_becomes_an_alert() {
             correlation_id: "c-1".into(),
         }
     );
-    let [new] = &outcome.alerts[..] else { panic!("{outcome:?}") };
+    let [new] = &outcome.alerts[..] else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(new.event_id, view.event_id);
     let alert: Alert<'_> = serde_json::from_slice(&new.element).unwrap();
     assert_eq!(
@@ -75,7 +79,10 @@ fn a_matched_event_is_audited_and_becomes_an_alert() {
             traceparent: None,
         }
     );
-    assert_eq!((tally.handled, tally.unhandled, tally.received.len()), (1, 0, 1));
+    assert_eq!(
+        (tally.handled, tally.unhandled, tally.received.len()),
+        (1, 0, 1)
+    );
     assert_eq!(outcome.rule_hits, [(7, 1)]);
     assert!(outcome.dead.is_empty() && outcome.unhandled.is_empty());
 }
@@ -87,25 +94,43 @@ fn a_development_host_gets_the_rules_handling_for_development() {
     let decisions: Vec<_> = outcome
         .audit
         .iter()
-        .map(|row| (row.environment, row.handling_decision, row.forwarded_to_moog))
+        .map(|row| {
+            (
+                row.environment,
+                row.handling_decision,
+                row.forwarded_to_moog,
+            )
+        })
         .collect();
     assert_eq!(
         decisions,
-        [("development", "Log_only", false), ("production", "Page_and_ticket", true)]
+        [
+            ("development", "Log_only", false),
+            ("production", "Page_and_ticket", true)
+        ]
     );
     assert_eq!(outcome.alerts.len(), 1);
 }
 
 #[test]
 fn every_handling_is_audited_and_the_right_ones_are_forwarded() {
-    let rules = Handling::ALL.into_iter().enumerate().map(|(index, handling)| {
-        let draft = RuleDraft { prod_handling: handling, ..draft(handling.name()) };
-        rule(i64::try_from(index).unwrap() + 1, draft)
-    });
+    let rules = Handling::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(index, handling)| {
+            let draft = RuleDraft {
+                prod_handling: handling,
+                ..draft(handling.name())
+            };
+            rule(i64::try_from(index).unwrap() + 1, draft)
+        });
     let elements = Handling::ALL.map(|handling| event("h", handling.name()));
     let Decided { outcome, .. } = decide(&elements, &snapshot(rules));
-    let decided: Vec<_> =
-        outcome.audit.iter().map(|row| (row.handling_decision, row.forwarded_to_moog)).collect();
+    let decided: Vec<_> = outcome
+        .audit
+        .iter()
+        .map(|row| (row.handling_decision, row.forwarded_to_moog))
+        .collect();
     assert_eq!(
         decided,
         [
@@ -122,7 +147,14 @@ fn every_handling_is_audited_and_the_right_ones_are_forwarded() {
 #[test]
 fn rules_in_mode_observe_are_counted_and_never_win() {
     let snapshot = snapshot([
-        rule(1, RuleDraft { mode: Mode::Observe, priority: 1, ..draft("down") }),
+        rule(
+            1,
+            RuleDraft {
+                mode: Mode::Observe,
+                priority: 1,
+                ..draft("down")
+            },
+        ),
         rule(2, draft("link")),
     ]);
     let elements = [event("h", "link down"), event("h", "power down")];
@@ -136,7 +168,14 @@ fn rules_in_mode_observe_are_counted_and_never_win() {
 #[test]
 fn severity_and_trap_oid_decide_too() {
     let snapshot = snapshot([
-        rule(1, RuleDraft { syslog_severity: Some(2), priority: 1, ..draft("fan") }),
+        rule(
+            1,
+            RuleDraft {
+                syslog_severity: Some(2),
+                priority: 1,
+                ..draft("fan")
+            },
+        ),
         rule(
             2,
             RuleDraft {
@@ -157,10 +196,16 @@ fn severity_and_trap_oid_decide_too() {
         trap(".1.3.6.1.4.1.99"),
     ];
     let Decided { outcome, tally } = decide(&elements, &snapshot);
-    let decided: Vec<_> =
-        outcome.audit.iter().map(|row| (row.index, row.matched_rule_id)).collect();
+    let decided: Vec<_> = outcome
+        .audit
+        .iter()
+        .map(|row| (row.index, row.matched_rule_id))
+        .collect();
     assert_eq!(decided, [(1, Some(1)), (2, Some(2))]);
-    assert_eq!(outcome.audit[1].trap_oid.as_deref(), Some("1.3.6.1.4.1.9.9.41"));
+    assert_eq!(
+        outcome.audit[1].trap_oid.as_deref(),
+        Some("1.3.6.1.4.1.9.9.41")
+    );
     assert_eq!(tally.unhandled, 2);
 }
 
@@ -179,18 +224,40 @@ fn unmatched_events_are_added_up_by_host_and_signature() {
     let rows: Vec<_> = outcome
         .unhandled
         .iter()
-        .map(|row| (&*row.hostname, &*row.sample, row.count, &*row.team, row.environment))
+        .map(|row| {
+            (
+                &*row.hostname,
+                &*row.sample,
+                row.count,
+                &*row.team,
+                row.environment,
+            )
+        })
         .collect();
     assert_eq!(
         rows,
         [
-            ("core-1", "login of 17 failed from 10.0.0.1", 2, "CORE", "production"),
-            ("Core-2", "login of 18 failed from 10.0.0.2", 1, "NETO", "production"),
+            (
+                "core-1",
+                "login of 17 failed from 10.0.0.1",
+                2,
+                "CORE",
+                "production"
+            ),
+            (
+                "Core-2",
+                "login of 18 failed from 10.0.0.2",
+                1,
+                "NETO",
+                "production"
+            ),
             ("core-1", "fan 3 stopped", 1, "CORE", "production"),
             ("dev-1", "fan 4 stopped", 1, "NETO", "development"),
         ]
     );
-    let [first, other_host, ..] = &outcome.unhandled[..] else { panic!("{outcome:?}") };
+    let [first, other_host, ..] = &outcome.unhandled[..] else {
+        panic!("{outcome:?}")
+    };
     assert_eq!(first.signature, other_host.signature);
     assert_eq!(&*first.masked, "login of <n> failed from <ip>");
     assert_eq!(first.signature.len(), 16);
@@ -202,8 +269,7 @@ fn counts_of_one_claim_do_not_show_up_in_the_next() {
     let mut decider = Decider::new();
     let elements = [event("h", "link down"), event("h", "fan stopped")];
     for _ in 0..2 {
-        let Decided { outcome, tally } =
-            decider.decide(&claim(&elements), &snapshot, &policy(), 0);
+        let Decided { outcome, tally } = decider.decide(&claim(&elements), &snapshot, &policy(), 0);
         assert_eq!(outcome.unhandled.len(), 1);
         assert_eq!(outcome.unhandled[0].count, 1);
         assert_eq!(outcome.rule_hits, [(1, 1)]);
@@ -215,17 +281,25 @@ fn counts_of_one_claim_do_not_show_up_in_the_next() {
 fn unmatched_events_are_audited_where_the_scope_is_all() {
     let policy = Policy {
         audit_unhandled: true,
-        unhandled: UnhandledPolicy { scope: UnhandledScope::Signature, ..Default::default() },
+        unhandled: UnhandledPolicy {
+            scope: UnhandledScope::Signature,
+            ..Default::default()
+        },
         ..policy()
     };
     let elements = [event("h", "link down"), event("dev-1", "fan stopped")];
     let snapshot = snapshot([rule(1, draft("down"))]);
     let Decided { outcome, .. } = Decider::new().decide(&claim(&elements), &snapshot, &policy, 0);
     assert_eq!(outcome.unhandled_policy, policy.unhandled);
-    let [_, row] = &outcome.audit[..] else { panic!("{outcome:?}") };
+    let [_, row] = &outcome.audit[..] else {
+        panic!("{outcome:?}")
+    };
     assert_eq!((row.index, row.handling_decision), (1, "Unhandled"));
     assert_eq!((row.matched_rule_id, row.rule_version), (None, None));
-    assert_eq!((&row.team_assignment, row.forwarded_to_moog), (&None, false));
+    assert_eq!(
+        (&row.team_assignment, row.forwarded_to_moog),
+        (&None, false)
+    );
     assert_eq!(row.environment, "development");
     assert_eq!(outcome.unhandled.len(), 1);
 }
@@ -248,7 +322,11 @@ fn what_cannot_be_read_is_set_aside_with_its_reason() {
         assert_eq!(letter.element, *element);
         assert!(!letter.detail.is_empty());
     }
-    assert!(outcome.dead[2].detail.contains("message"), "{}", outcome.dead[2].detail);
+    assert!(
+        outcome.dead[2].detail.contains("message"),
+        "{}",
+        outcome.dead[2].detail
+    );
 }
 
 #[test]
@@ -280,14 +358,26 @@ fn an_event_that_makes_deciding_panic_costs_no_other_anything() {
     assert_eq!(outcome.unhandled.len(), 1);
     assert_eq!((tally.handled, tally.unhandled, tally.poison), (2, 1, 3));
     assert_eq!(tally.received.len(), 3);
-    let dead: Vec<_> =
-        outcome.dead.iter().map(|letter| (letter.reason, letter.detail.as_str())).collect();
+    let dead: Vec<_> = outcome
+        .dead
+        .iter()
+        .map(|letter| (letter.reason, letter.detail.as_str()))
+        .collect();
     assert_eq!(
         dead,
         [
-            (Reason::Poison, "processing it failed 4 times: no way with bad-1"),
-            (Reason::Poison, "processing it failed 4 times: no way with bad-2"),
-            (Reason::Poison, "processing it failed 4 times: no way with bad-3"),
+            (
+                Reason::Poison,
+                "processing it failed 4 times: no way with bad-1"
+            ),
+            (
+                Reason::Poison,
+                "processing it failed 4 times: no way with bad-2"
+            ),
+            (
+                Reason::Poison,
+                "processing it failed 4 times: no way with bad-3"
+            ),
         ]
     );
     assert_eq!(READ.get(), 12, "one attempt and three retries each");
@@ -301,7 +391,11 @@ fn a_failure_that_passes_costs_nothing() {
         assert!(READ.get() % 3 == 0, "only every third attempt succeeds");
         json::view(element)
     }
-    let elements = [event("h", "link down"), event("h", "fan stopped"), event("h", "link down")];
+    let elements = [
+        event("h", "link down"),
+        event("h", "fan stopped"),
+        event("h", "link down"),
+    ];
     let snapshot = snapshot([rule(1, draft("down"))]);
     let Decided { outcome, tally } =
         Decider::reading_with(read).decide(&claim(&elements), &snapshot, &policy(), 0);
@@ -312,8 +406,9 @@ fn a_failure_that_passes_costs_nothing() {
 
 #[test]
 fn samples_are_few_and_spread_and_only_made_for_watchers() {
-    let elements: Vec<_> =
-        (0..120).map(|n| event("h", &format!("link {n} down {}", "x".repeat(600)))).collect();
+    let elements: Vec<_> = (0..120)
+        .map(|n| event("h", &format!("link {n} down {}", "x".repeat(600))))
+        .collect();
     let claim = claim(&elements);
     let snapshot = snapshot([rule(9, draft("down"))]);
     let mut unwatched = Decider::new().decide(&claim, &snapshot, &policy(), 0);
@@ -323,9 +418,16 @@ fn samples_are_few_and_spread_and_only_made_for_watchers() {
     let batch = decided.tally.live().unwrap();
     assert_eq!((batch.events.len(), batch.total), (40, 120));
     let second = &batch.events[1];
-    assert!(second.message.starts_with("link 3 down"), "{}", second.message);
+    assert!(
+        second.message.starts_with("link 3 down"),
+        "{}",
+        second.message
+    );
     assert_eq!(second.message.chars().count(), 500);
-    assert_eq!((second.rule_id, second.handling.as_str()), (Some(9), "Page_and_ticket"));
+    assert_eq!(
+        (second.rule_id, second.handling.as_str()),
+        (Some(9), "Page_and_ticket")
+    );
     assert_eq!(second.team.as_deref(), Some("WAN"));
     assert_eq!(second.environment, "production");
 }

@@ -37,7 +37,12 @@ impl Groups {
         buffer: &mut String,
     ) {
         let signature = signature(&view.message);
-        let Self { hasher, table, rows, hashes } = self;
+        let Self {
+            hasher,
+            table,
+            rows,
+            hashes,
+        } = self;
         let key = |host: &str, hash: u64| hasher.hash_one((host, hash));
         let entry = table.entry(
             key(&view.hostname, signature.hash),

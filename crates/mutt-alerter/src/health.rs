@@ -32,9 +32,16 @@ pub struct AlerterHealth {
 }
 
 pub(crate) async fn health(shared: &Shared) -> AlerterHealth {
-    let checks =
-        vec![store(shared).await, rules(shared), workers(shared), alert_queue(shared)];
-    AlerterHealth { ok: checks.iter().all(|check| check.ok), checks }
+    let checks = vec![
+        store(shared).await,
+        rules(shared),
+        workers(shared),
+        alert_queue(shared),
+    ];
+    AlerterHealth {
+        ok: checks.iter().all(|check| check.ok),
+        checks,
+    }
 }
 
 async fn store(shared: &Shared) -> Check {
@@ -43,7 +50,11 @@ async fn store(shared: &Shared) -> Check {
         Ok(Err(error)) => (false, error.to_string()),
         Err(_) => (false, format!("no answer within {} s", LAST_CALL.as_secs())),
     };
-    Check { name: "store", ok, detail }
+    Check {
+        name: "store",
+        ok,
+        detail,
+    }
 }
 
 /// Old rules are better than none: only an alerter that never loaded any is not well.
@@ -51,7 +62,11 @@ fn rules(shared: &Shared) -> Check {
     let state = shared.load_state.lock().clone();
     let snapshot = shared.catalog.load();
     let mut detail = if state.loaded {
-        format!("{} rules, loaded at {}", snapshot.rules().len(), snapshot.loaded_at())
+        format!(
+            "{} rules, loaded at {}",
+            snapshot.rules().len(),
+            snapshot.loaded_at()
+        )
     } else {
         "not loaded yet".to_owned()
     };
@@ -60,7 +75,11 @@ fn rules(shared: &Shared) -> Check {
         // Writing to a String cannot fail.
         let _ = write!(detail, "; the last load failed: {error}");
     }
-    Check { name: "rules", ok: state.loaded, detail }
+    Check {
+        name: "rules",
+        ok: state.loaded,
+        detail,
+    }
 }
 
 fn append_skipped(detail: &mut String, skipped: &[Skipped]) {
@@ -85,7 +104,11 @@ fn workers(shared: &Shared) -> Check {
     } else {
         format!("one has not got on for {} s", silence.as_secs())
     };
-    Check { name: "workers", ok, detail }
+    Check {
+        name: "workers",
+        ok,
+        detail,
+    }
 }
 
 /// A sink that is behind is no fault of the alerter: restarting it would not help.
@@ -95,7 +118,11 @@ fn alert_queue(shared: &Shared) -> Check {
         Level::High => "above alerter_queue_warn_threshold: the forwarder is behind",
         Level::Full => "above alerter_queue_shed_threshold: events are put off or set aside",
     };
-    Check { name: "alert_queue", ok: true, detail: detail.to_owned() }
+    Check {
+        name: "alert_queue",
+        ok: true,
+        detail: detail.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +132,10 @@ mod tests {
     #[test]
     fn skipped_rules_are_named_up_to_a_number() {
         let skipped: Vec<_> = (1..=6)
-            .map(|rule_id| Skipped { rule_id, reason: "no good".to_owned() })
+            .map(|rule_id| Skipped {
+                rule_id,
+                reason: "no good".to_owned(),
+            })
             .collect();
         let mut detail = String::new();
         append_skipped(&mut detail, &[]);

@@ -37,7 +37,10 @@ pub(crate) async fn heartbeats(shared: &Shared, stop: &CancellationToken) {
         let silence = shared.longest_silence();
         if silence > shared.options.heartbeat_lifetime() {
             if !silent {
-                tracing::error!(?silence, "a worker hangs: no signs of life until it gets on");
+                tracing::error!(
+                    ?silence,
+                    "a worker hangs: no signs of life until it gets on"
+                );
             }
             silent = true;
             continue;
@@ -102,7 +105,9 @@ pub(crate) async fn gauges(shared: &Shared, stop: &CancellationToken) {
 async fn refresh(shared: &Shared) -> Result<(), EngineError> {
     let metrics = &shared.metrics;
     metrics.set_alert_depth(shared.engine.alert_depth().await?);
-    metrics.dlq_depth.set(gauge(shared.engine.dlq_depth(Dlq::Alerter).await?));
+    metrics
+        .dlq_depth
+        .set(gauge(shared.engine.dlq_depth(Dlq::Alerter).await?));
     let status = shared.engine.status().await?;
     let held: u64 = status
         .workers

@@ -11,8 +11,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The buckets of latency histograms, in seconds; those of 2.5.
-pub const LATENCY_BUCKETS: [f64; 11] =
-    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+pub const LATENCY_BUCKETS: [f64; 11] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
 
 /// The buckets of receive → decision, in seconds: an event may wait long where the store or the
 /// sink was away.
@@ -222,7 +223,11 @@ impl AlerterMetrics {
 
     fn enter(&self, registry: &mut Registry) {
         let gauges = [
-            ("mutt_alert_queue_depth", "Alerts waiting for the forwarder", &self.alert_queue_depth),
+            (
+                "mutt_alert_queue_depth",
+                "Alerts waiting for the forwarder",
+                &self.alert_queue_depth,
+            ),
             (
                 "mutt_alerter_queue_depth",
                 "Alerts waiting for the forwarder, as 2.5 named it",
@@ -233,8 +238,16 @@ impl AlerterMetrics {
                 "Events that the alerters hold",
                 &self.processing_list_depth,
             ),
-            ("mutt_alerter_dlq_depth", "Entries of mutt:dlq:alerter", &self.dlq_depth),
-            ("mutt_alerter_cache_rules_count", "Rules in force", &self.cache_rules),
+            (
+                "mutt_alerter_dlq_depth",
+                "Entries of mutt:dlq:alerter",
+                &self.dlq_depth,
+            ),
+            (
+                "mutt_alerter_cache_rules_count",
+                "Rules in force",
+                &self.cache_rules,
+            ),
             (
                 "mutt_alerter_cache_rules_skipped",
                 "Rules that cannot be compiled and are skipped",
@@ -245,7 +258,11 @@ impl AlerterMetrics {
                 "Development hosts known",
                 &self.cache_dev_hosts,
             ),
-            ("mutt_alerter_cache_teams_count", "Device teams known", &self.cache_teams),
+            (
+                "mutt_alerter_cache_teams_count",
+                "Device teams known",
+                &self.cache_teams,
+            ),
             (
                 "mutt_alerter_rule_cache_load_success",
                 "1 where the last load of rules, hosts and teams succeeded, else 0",
@@ -409,7 +426,10 @@ mod tests {
             r#"mutt_queue_oldest_age_seconds{queue="mutt:ingest_queue"} 0.0"#,
             r#"mutt_alerter_store_errors_total{operation="decide"} 0"#,
         ] {
-            assert!(before.lines().any(|found| found == line), "{line} is missing in\n{before}");
+            assert!(
+                before.lines().any(|found| found == line),
+                "{line} is missing in\n{before}"
+            );
         }
         metrics.count_decided(2, 3);
         metrics.set_alert_depth(7);
@@ -419,7 +439,10 @@ mod tests {
             "mutt_alerter_unhandled_events_total 3",
             "mutt_alerter_queue_depth 7",
         ] {
-            assert!(after.lines().any(|found| found == line), "{line} is missing in\n{after}");
+            assert!(
+                after.lines().any(|found| found == line),
+                "{line} is missing in\n{after}"
+            );
         }
     }
 }

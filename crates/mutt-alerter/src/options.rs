@@ -119,12 +119,18 @@ mod tests {
 
     #[test]
     fn settings_come_from_the_dynamic_keys() {
-        let options = AlerterOptions { max_retries: 9, ..AlerterOptions::default() };
+        let options = AlerterOptions {
+            max_retries: 9,
+            ..AlerterOptions::default()
+        };
         let defaults = Settings::read(&options, &Dynamic::default());
         assert!(!defaults.policy.audit_unhandled);
         assert_eq!(defaults.policy.unhandled, UnhandledPolicy::default());
         assert_eq!(defaults.policy.max_retries, 9);
-        assert_eq!((defaults.warn_threshold, defaults.shed_threshold), (1000, 2000));
+        assert_eq!(
+            (defaults.warn_threshold, defaults.shed_threshold),
+            (1000, 2000)
+        );
         assert_eq!(defaults.shed_mode, ShedMode::Defer);
         assert_eq!(defaults.defer_sleep, Duration::from_millis(250));
 

@@ -50,7 +50,10 @@ impl Gate {
         } else {
             Level::Calm
         };
-        (Self::read(self.0.swap(level as u8, Ordering::Relaxed)), level)
+        (
+            Self::read(self.0.swap(level as u8, Ordering::Relaxed)),
+            level,
+        )
     }
 }
 

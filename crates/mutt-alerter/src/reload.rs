@@ -29,14 +29,22 @@ pub(crate) async fn load_first(shared: &Shared, stop: &CancellationToken) -> boo
 
 /// Loads whenever there is a reason to, until `stop`. `changes` must have been subscribed before
 /// the first load.
-pub(crate) async fn follow(shared: &Shared, changes: &mut Receiver<Changed>, stop: &CancellationToken) {
+pub(crate) async fn follow(
+    shared: &Shared,
+    changes: &mut Receiver<Changed>,
+    stop: &CancellationToken,
+) {
     let mut dynamic = shared.dynamic.clone();
     let mut backoff = shared.backoff();
     let (mut announced, mut tunable) = (true, true);
     let mut loaded_at = Instant::now();
     loop {
         let interval = dynamic.borrow_and_update().seconds("cache_reload_interval");
-        let due = if backoff.is_failing() { loaded_at } else { loaded_at + interval };
+        let due = if backoff.is_failing() {
+            loaded_at
+        } else {
+            loaded_at + interval
+        };
         tokio::select! {
             () = stop.cancelled() => return,
             change = changes.recv(), if announced => match change {
@@ -72,12 +80,18 @@ async fn load(shared: &Shared) -> bool {
     let metrics = &shared.metrics;
     match catalog::load(&*shared.engine, &last).await {
         Ok(snapshot) => {
-            metrics.cache_reload_latency.observe(started.elapsed().as_secs_f64());
+            metrics
+                .cache_reload_latency
+                .observe(started.elapsed().as_secs_f64());
             metrics.cache_reloads.inc();
             metrics.cache_load_success.set(1);
             metrics.cache_rules.set(gauge(snapshot.rules().len()));
-            metrics.cache_rules_skipped.set(gauge(snapshot.rules().skipped().len()));
-            metrics.cache_dev_hosts.set(gauge(snapshot.development_hosts()));
+            metrics
+                .cache_rules_skipped
+                .set(gauge(snapshot.rules().skipped().len()));
+            metrics
+                .cache_dev_hosts
+                .set(gauge(snapshot.development_hosts()));
             metrics.cache_teams.set(gauge(snapshot.device_teams()));
             announce(&snapshot, &last);
             shared.catalog.store(Arc::new(snapshot));
@@ -90,7 +104,11 @@ async fn load(shared: &Shared) -> bool {
             metrics.cache_reload_failures.inc();
             metrics.cache_load_success.set(0);
             let mut state = shared.load_state.lock();
-            let kept = if state.loaded { "the last good ones stay in force" } else { "none yet" };
+            let kept = if state.loaded {
+                "the last good ones stay in force"
+            } else {
+                "none yet"
+            };
             if state.last_error.replace(error.to_string()).is_none() {
                 tracing::warn!(%error, "rules, hosts and teams could not be loaded; {kept}");
             } else {
@@ -111,7 +129,14 @@ fn announce(snapshot: &Snapshot, last: &Snapshot) {
         device_teams = snapshot.device_teams(),
         "rules, hosts and teams are loaded"
     );
-    for rule in skipped.iter().filter(|rule| !last.rules().skipped().contains(rule)) {
-        tracing::error!(rule = rule.rule_id, reason = rule.reason, "a rule is skipped");
+    for rule in skipped
+        .iter()
+        .filter(|rule| !last.rules().skipped().contains(rule))
+    {
+        tracing::error!(
+            rule = rule.rule_id,
+            reason = rule.reason,
+            "a rule is skipped"
+        );
     }
 }

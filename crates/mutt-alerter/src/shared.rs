@@ -52,7 +52,9 @@ impl Shared {
         dynamic: watch::Receiver<Arc<Dynamic>>,
         metrics: AlerterMetrics,
     ) -> Self {
-        let progress = (0..options.workers.max(1)).map(|_| AtomicU64::new(0)).collect();
+        let progress = (0..options.workers.max(1))
+            .map(|_| AtomicU64::new(0))
+            .collect();
         Self {
             options,
             engine,
@@ -79,8 +81,15 @@ impl Shared {
 
     /// How long the worker that is furthest behind has not got on.
     pub(crate) fn longest_silence(&self) -> Duration {
-        let last = self.progress.iter().map(|at| at.load(Ordering::Relaxed)).min().unwrap_or(0);
-        self.born.elapsed().saturating_sub(Duration::from_millis(last))
+        let last = self
+            .progress
+            .iter()
+            .map(|at| at.load(Ordering::Relaxed))
+            .min()
+            .unwrap_or(0);
+        self.born
+            .elapsed()
+            .saturating_sub(Duration::from_millis(last))
     }
 
     pub(crate) fn backoff(&self) -> Backoff {
@@ -89,7 +98,9 @@ impl Shared {
 
     pub(crate) async fn heartbeat(&self) -> Result<(), EngineError> {
         let lifetime = self.options.heartbeat_lifetime();
-        self.engine.heartbeat(WorkerKind::Alerter, &self.options.pod, lifetime).await
+        self.engine
+            .heartbeat(WorkerKind::Alerter, &self.options.pod, lifetime)
+            .await
     }
 
     /// Gives up everything this pod holds: it goes back to the queue, and whoever still works on it
@@ -100,8 +111,10 @@ impl Shared {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "what this pod held could not be returned; \
                 the others take it over when its heartbeat has lapsed"),
-            Err(_) => tracing::warn!("returning what this pod held took too long; the others take \
-                it over when its heartbeat has lapsed"),
+            Err(_) => tracing::warn!(
+                "returning what this pod held took too long; the others take \
+                it over when its heartbeat has lapsed"
+            ),
         }
     }
 
@@ -154,7 +167,11 @@ pub(crate) async fn keep_running<T, M>(
     M: Future<Output = ()>,
 {
     while let Err(panic) = std::panic::AssertUnwindSafe(task()).catch_unwind().await {
-        tracing::error!(task = what, panic = panic_text(&*panic), "a task failed; starting again");
+        tracing::error!(
+            task = what,
+            panic = panic_text(&*panic),
+            "a task failed; starting again"
+        );
         mend().await;
         // A task that fails at once must not spin.
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -39,7 +39,10 @@ struct ClaimSize {
 
 impl ClaimSize {
     fn new(max: usize) -> Self {
-        Self { max: max.max(1), now: max.max(1) }
+        Self {
+            max: max.max(1),
+            now: max.max(1),
+        }
     }
 
     fn after(&mut self, end: End) {
@@ -53,7 +56,9 @@ impl ClaimSize {
     /// A claim had so many events and bytes: the next one is to keep within [`CLAIM_BYTES`].
     fn fit(&mut self, events: usize, bytes: usize) {
         if bytes > CLAIM_BYTES {
-            self.now = self.now.min((events * (CLAIM_BYTES >> 10) / (bytes >> 10)).max(1));
+            self.now = self
+                .now
+                .min((events * (CLAIM_BYTES >> 10) / (bytes >> 10)).max(1));
         }
     }
 }
@@ -67,6 +72,11 @@ pub(crate) async fn work(
 ) {
     let mut dynamic = shared.dynamic.clone();
     let mut settings = Settings::read(&shared.options, &dynamic.borrow_and_update());
+    let mut refresh = |settings: &mut Settings| {
+        if dynamic.has_changed().unwrap_or(false) {
+            *settings = Settings::read(&shared.options, &dynamic.borrow_and_update());
+        }
+    };
     let mut decider = Decider::new();
     let mut commits = JoinSet::new();
     let mut size = ClaimSize::new(shared.options.claim_max);
@@ -85,9 +95,7 @@ pub(crate) async fn work(
             }
         }
         shared.mark_progress(worker);
-        if dynamic.has_changed().unwrap_or(false) {
-            settings = Settings::read(&shared.options, &dynamic.borrow_and_update());
-        }
+        refresh(&mut settings);
         if let Some(delay) = pressure::pause(shared, &settings).await {
             sleep_unless(stop, delay).await;
             continue;
@@ -119,7 +127,12 @@ pub(crate) async fn work(
         };
         let Some(claim) = claim else { continue };
         let claimed_at = Instant::now();
-        size.fit(claim.len(), claim.events.iter().map(|batch| batch.byte_len()).sum());
+        // The claim may have waited long for its first event.
+        refresh(&mut settings);
+        size.fit(
+            claim.len(),
+            claim.events.iter().map(|batch| batch.byte_len()).sum(),
+        );
 
         let (claim, decided) = decide(shared, &mut decider, claim, &settings).await;
         let (shared, abandon) = (Arc::clone(shared), abandon.clone());
@@ -142,7 +155,11 @@ async fn decide(
     settings: &Settings,
 ) -> (EventClaim, Decided) {
     let snapshot = shared.catalog.load_full();
-    let samples = if shared.engine.is_watched() { LIVE_SAMPLES } else { 0 };
+    let samples = if shared.engine.is_watched() {
+        LIVE_SAMPLES
+    } else {
+        0
+    };
     if claim.len() <= INLINE_EVENTS {
         let decided = decider.decide(&claim, &snapshot, &settings.policy, samples);
         return (claim, decided);
@@ -153,8 +170,9 @@ async fn decide(
         let decided = memory.decide(&claim, &snapshot, &policy, samples);
         (memory, claim, decided)
     });
-    let (memory, claim, decided) =
-        work.await.expect("deciding catches panics and is never cancelled");
+    let (memory, claim, decided) = work
+        .await
+        .expect("deciding catches panics and is never cancelled");
     *decider = memory;
     (claim, decided)
 }
