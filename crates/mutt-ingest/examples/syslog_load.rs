@@ -10,7 +10,6 @@
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, ptr};
@@ -80,7 +79,7 @@ fn send_datagrams(addr: SocketAddr, rate: f64, time: Duration) -> u64 {
             libc::sendmmsg(
                 socket.as_raw_fd(),
                 headers.as_mut_ptr(),
-                BURST as libc::c_uint,
+                libc::c_uint::try_from(BURST).unwrap_or(1),
                 0,
             )
         };

@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mutt_event::syslog::{Framer, Step};
 use socket2::{SockRef, TcpKeepalive};
@@ -34,14 +34,18 @@ use crate::syslog_lines::{Receipt, SyslogLines};
 /// Bytes taken from a connection in one read.
 const READ_BYTES: usize = 64 << 10;
 
-/// The greatest and the least batch of one connection, in bytes.
-const BATCH_BYTES: (usize, usize) = (1 << 20, 16 << 10);
+/// Bytes of events at which one connection's batch is full: at most (within 1 MiB also with the event
+/// that fills it, unless that is a giant) and at least.
+const BATCH_BYTES: (usize, usize) = ((1 << 20) - (64 << 10), 16 << 10);
 
 /// The pause after a failed accept (no file descriptors, no memory).
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
 
+/// How often a failing accept is logged.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// When a silent peer is asked whether it is still there, and how often before it is not.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(15), 4);
 
 /// How syslog is received over TCP.
 #[derive(Clone, Debug)]
@@ -176,12 +180,16 @@ impl SyslogTcp {
     /// Accepts and receives until `stop` is cancelled, then stores what was received and returns.
     pub async fn run(self, stop: CancellationToken) {
         let mut connections = JoinSet::new();
+        let mut warned = None;
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => self.serve(stream, peer, &stop, &mut connections),
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a syslog connection; trying again");
+                        if warned.is_none_or(|at: Instant| at.elapsed() > WARNING_INTERVAL) {
+                            warned = Some(Instant::now());
+                            tracing::warn!(%error, "cannot accept syslog connections; trying again");
+                        }
                         tokio::time::sleep(PAUSE_AFTER_ERROR).await;
                     }
                 },
@@ -348,7 +356,11 @@ impl<S: AsyncRead + Unpin + Send> Intake for StreamIntake<S> {
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(Filled::End)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if any => return Poll::Ready(Ok(Filled::Some)),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // The sender may stay silent for hours in the middle of a message.
+                    self.buffer.shrink_to_fit();
+                    return Poll::Pending;
+                }
             }
         }
     }

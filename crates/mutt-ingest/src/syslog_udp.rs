@@ -31,8 +31,9 @@ use crate::syslog_lines::{Receipt, SyslogLines};
 /// The longest payload that UDP can carry over IPv4 or IPv6, rounded up.
 const MAX_DATAGRAM: usize = 65_536;
 
-/// Bytes of events in one batch.
-const MAX_BATCH_BYTES: usize = 1 << 20;
+/// Bytes of events at which a batch is full: within 1 MiB also with the event that fills it, unless
+/// that is a giant.
+const MAX_BATCH_BYTES: usize = (1 << 20) - (64 << 10);
 
 /// Batches of one socket under way at a time. With the one that forms, what a socket keeps in MUTT
 /// while the engine refuses is at most five batches.

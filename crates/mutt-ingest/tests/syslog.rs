@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Long enough for anything on a slow, busy machine; reached only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An engine with a way in, and the events that were taken out of it.
 struct Bed {
