@@ -12,6 +12,6 @@ mod value;
 
 pub use load::{Loaded, Origin, Problem, Problems, Sources, load};
 pub use reference::markdown;
-pub use secrets::{Secret, Secrets};
+pub use secrets::{Home, Secret, Secrets};
 pub use settings::{Backend, MoogPayload, Settings, VARIABLES, Variable};
 pub use value::{Choice, ListenAddr, Value};

@@ -89,15 +89,25 @@ pub enum SecretsError {
     },
 }
 
+/// What is done about keys that nobody gave.
+#[derive(Clone, Copy, Debug)]
+pub enum Home<'a> {
+    /// They stay unknown.
+    None,
+    /// They are read from this data directory, where they are there.
+    Read(&'a Path),
+    /// They are read from this data directory, and made there where they are missing.
+    Make(&'a Path),
+}
+
 impl Secrets {
-    /// Reads every secret. With `make_in`, keys that nobody gave are read from that directory, and
-    /// made there (mode 0600) where they are missing.
+    /// Reads every secret. Keys that are made are only readable by their owner (mode 0600).
     ///
     /// # Errors
     /// A file that cannot be read or written, or an empty secret; never with the secret in it.
     pub fn read(
         environment: &BTreeMap<String, String>,
-        make_in: Option<&Path>,
+        home: Home<'_>,
     ) -> Result<Self, SecretsError> {
         let mut secrets = Self::default();
         for secret in Secret::ALL {
@@ -106,17 +116,24 @@ impl Secrets {
                 values.extend(given(environment, &name)?);
             }
             if values.is_empty()
-                && let Some(dir) = make_in
                 && let Some(file) = secret.made_in()
             {
-                let path = dir.join(file);
-                let (value, made) = read_or_make(&path).map_err(|error| SecretsError::Made {
-                    path: path.clone(),
-                    error,
-                })?;
-                values.push(value);
-                if made {
-                    secrets.made.push(path);
+                let (dir, make) = match home {
+                    Home::None => (None, false),
+                    Home::Read(dir) => (Some(dir), false),
+                    Home::Make(dir) => (Some(dir), true),
+                };
+                if let Some(path) = dir.map(|dir| dir.join(file)) {
+                    let failed = |error| SecretsError::Made {
+                        path: path.clone(),
+                        error,
+                    };
+                    let mut key = read_key(&path).map_err(failed)?;
+                    if key.is_none() && make {
+                        key = Some(make_key(&path).map_err(failed)?);
+                        secrets.made.push(path);
+                    }
+                    values.extend(key);
                 }
             }
             secrets.values.insert(secret, values);
@@ -153,12 +170,17 @@ fn given(
     Ok(Some(SecretString::from(text)))
 }
 
-fn read_or_make(path: &Path) -> std::io::Result<(SecretString, bool)> {
+fn read_key(path: &Path) -> std::io::Result<Option<SecretString>> {
     match fs::read_to_string(path) {
-        Ok(text) if !text.trim().is_empty() => return Ok((SecretString::from(text.trim()), false)),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+        Ok(text) => Ok(Some(text.trim())
+            .filter(|text| !text.is_empty())
+            .map(SecretString::from)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+fn make_key(path: &Path) -> std::io::Result<SecretString> {
     let key = random_key()?;
     // Written beside and renamed, so that a crash never leaves half a key.
     let beside = path.with_extension("new");
@@ -171,7 +193,7 @@ fn read_or_make(path: &Path) -> std::io::Result<(SecretString, bool)> {
     writeln!(file, "{key}")?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    Ok((SecretString::from(key), true))
+    Ok(SecretString::from(key))
 }
 
 /// 256 bits from the kernel, as hex.
@@ -206,11 +228,11 @@ mod tests {
     #[test]
     fn keys_are_made_once_and_only_readable_by_their_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Secrets::read(&BTreeMap::new(), Some(dir.path())).unwrap();
+        let first = Secrets::read(&BTreeMap::new(), Home::Make(dir.path())).unwrap();
         assert_eq!(first.made.len(), 2);
         let mode = fs::metadata(&first.made[0]).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let second = Secrets::read(&BTreeMap::new(), Some(dir.path())).unwrap();
+        let second = Secrets::read(&BTreeMap::new(), Home::Make(dir.path())).unwrap();
         assert!(second.made.is_empty());
         assert_eq!(
             exposed(&first, Secret::IngestApiKey),
@@ -218,6 +240,17 @@ mod tests {
         );
         assert_eq!(exposed(&first, Secret::IngestApiKey)[0].len(), 64);
         assert!(second.get(Secret::MoogApiKey).is_empty());
+        let elsewhere = tempfile::tempdir().unwrap();
+        let nothing = Secrets::read(&BTreeMap::new(), Home::Read(elsewhere.path())).unwrap();
+        assert!(
+            nothing.get(Secret::IngestApiKey).is_empty(),
+            "reading makes nothing"
+        );
+        let read = Secrets::read(&BTreeMap::new(), Home::Read(dir.path())).unwrap();
+        assert_eq!(
+            exposed(&first, Secret::WebuiApiKey),
+            exposed(&read, Secret::WebuiApiKey)
+        );
     }
 
     #[test]
@@ -230,7 +263,7 @@ mod tests {
             ("MOOG_API_KEY_FILE".to_owned(), file.display().to_string()),
             ("MOOG_API_KEY_NEXT".to_owned(), "next".to_owned()),
         ]);
-        let secrets = Secrets::read(&environment, None).unwrap();
+        let secrets = Secrets::read(&environment, Home::None).unwrap();
         assert_eq!(exposed(&secrets, Secret::MoogApiKey), ["from-file", "next"]);
         assert!(!format!("{secrets:?}").contains("from-file"));
     }
@@ -238,7 +271,7 @@ mod tests {
     #[test]
     fn an_empty_or_unreadable_secret_is_an_error_without_the_secret() {
         let environment = BTreeMap::from([("INGEST_API_KEY".to_owned(), " ".to_owned())]);
-        let error = Secrets::read(&environment, None).unwrap_err();
+        let error = Secrets::read(&environment, Home::None).unwrap_err();
         assert_eq!(
             error.to_string(),
             "INGEST_API_KEY is empty; unset it or give it a value"
@@ -247,7 +280,9 @@ mod tests {
             "INGEST_API_KEY_FILE".to_owned(),
             "/nonexistent/key".to_owned(),
         )]);
-        let error = Secrets::read(&environment, None).unwrap_err().to_string();
+        let error = Secrets::read(&environment, Home::None)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("INGEST_API_KEY_FILE names /nonexistent/key"),
             "{error}"

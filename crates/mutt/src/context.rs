@@ -1,10 +1,10 @@
 //! What every command needs to know: settings, the data directory, how to reach engine and API.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use mutt_config::{Loaded, Secret, Secrets, Sources};
+use mutt_config::{Home, Loaded, Secret, Secrets, Sources};
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{Change, Engine};
 
@@ -69,11 +69,10 @@ impl Context {
 
     /// The secrets, where they are; none is made.
     pub fn secrets(&self) -> Outcome<Secrets> {
-        let dir = self.data_dir();
-        let known = |file: &str| dir.join(file).exists();
-        let make_in: Option<PathBuf> =
-            (known("ingest_api_key") && known("webui_api_key")).then(|| dir.to_owned());
-        Ok(Secrets::read(&self.environment, make_in.as_deref())?)
+        Ok(Secrets::read(
+            &self.environment,
+            Home::Read(self.data_dir()),
+        )?)
     }
 
     /// A secret to be shown to a running server.

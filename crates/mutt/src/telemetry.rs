@@ -1,8 +1,10 @@
-//! Logs: text for people on a terminal, one JSON object per line for machines.
+//! Logs: text for people on a terminal, one JSON object per line for machines. What repeats itself
+//! is rate-limited and counted: a disk that is full for an hour must not fill another.
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
@@ -23,18 +25,23 @@ fn filter(level: &str) -> EnvFilter {
 
 /// Begins to log to standard error.
 pub fn init(level: &str, json: bool, pod: &str) {
+    repeats::JSON.store(json, std::sync::atomic::Ordering::Relaxed);
     let (filter, handle) = reload::Layer::new(filter(level));
     let writer = std::io::stderr;
+    let limit =
+        dynamic_filter_fn(|metadata, _| repeats::may_log(metadata.callsite(), *metadata.level()));
     let layer = if json {
         tracing_subscriber::fmt::layer()
             .event_format(json_lines::JsonLines::new(pod))
             .with_writer(writer)
+            .with_filter(limit)
             .boxed()
     } else {
         tracing_subscriber::fmt::layer()
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal())
             .with_writer(writer)
+            .with_filter(limit)
             .boxed()
     };
     if tracing_subscriber::registry()
@@ -51,6 +58,64 @@ pub fn init(level: &str, json: bool, pod: &str) {
 pub fn set_level(level: &str) {
     if let Some(handle) = FILTER.get() {
         let _ = handle.reload(filter(level));
+    }
+}
+
+mod repeats {
+    //! At most ten lines in ten seconds from one place in the program, warnings and worse; then how
+    //! many were left out.
+
+    use std::collections::HashMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{LazyLock, Mutex, PoisonError};
+    use std::time::{Duration, Instant};
+
+    use tracing::Level;
+    use tracing::callsite::Identifier;
+
+    const MOST: u32 = 10;
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    struct Place {
+        since: Instant,
+        said: u32,
+    }
+
+    /// Whether lines are JSON.
+    pub static JSON: AtomicBool = AtomicBool::new(false);
+
+    static PLACES: LazyLock<Mutex<HashMap<Identifier, Place>>> = LazyLock::new(Mutex::default);
+
+    /// Whether the place may say one more line now.
+    pub fn may_log(place: Identifier, level: Level) -> bool {
+        if level > Level::WARN {
+            return true;
+        }
+        let mut places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let state = places.entry(place).or_insert(Place {
+            since: now,
+            said: 0,
+        });
+        if now.duration_since(state.since) >= WINDOW {
+            let left_out = state.said.saturating_sub(MOST);
+            *state = Place {
+                since: now,
+                said: 0,
+            };
+            if left_out > 0 {
+                // Through the subscriber it would come back here.
+                if JSON.load(Ordering::Relaxed) {
+                    eprintln!(
+                        r#"{{"level":"WARN","message":"{left_out} more like the next line"}}"#
+                    );
+                } else {
+                    eprintln!("({left_out} more like the next line)");
+                }
+            }
+        }
+        state.said += 1;
+        state.said <= MOST
     }
 }
 

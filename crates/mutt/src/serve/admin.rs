@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mutt_config::{Secret, Secrets};
+use mutt_config::{Home, Secret, Secrets};
 use mutt_engine::Dynamic;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -44,7 +44,7 @@ pub fn config(
                 )
             })
             .collect();
-        let secrets = Secrets::read(&environment, Some(&data_dir)).unwrap_or_default();
+        let secrets = Secrets::read(&environment, Home::Read(&data_dir)).unwrap_or_default();
         let known: Map<String, Value> = Secret::ALL
             .into_iter()
             .map(|secret| {

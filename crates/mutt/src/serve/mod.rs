@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use mutt_alerter::{Alerter, AlerterHandle, AlerterMetrics, AlerterOptions};
 use mutt_config::secrets::ExposeSecret as _;
 use mutt_config::settings::{MoogPayload, Overflow, Scope, Settings};
-use mutt_config::{Secret, Secrets};
+use mutt_config::{Home, Secret, Secrets};
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{Dynamic, Engine, UnhandledScope, dynamic};
 use mutt_event::json::RequiredFields;
@@ -196,7 +196,7 @@ impl Server {
         let pod = pod_name(settings);
         let engine: Arc<dyn Engine> = Embedded::open(context.data_dir(), Mode::Server)?;
         let keys = Arc::new(KeyRing::new());
-        let secrets = Secrets::read(&context.environment, Some(context.data_dir()))?;
+        let secrets = Secrets::read(&context.environment, Home::Make(context.data_dir()))?;
         for file in &secrets.made {
             tracing::info!(file = %file.display(), "a key was made");
         }
@@ -255,7 +255,7 @@ impl Server {
 
     /// SIGHUP: secrets, the sink's settings, certificates, rules, hosts and teams are read again.
     fn reload(&self, context: &Context) {
-        match Secrets::read(&context.environment, Some(context.data_dir())) {
+        match Secrets::read(&context.environment, Home::Make(context.data_dir())) {
             Ok(secrets) => self.secrets.set(&secrets),
             Err(error) => tracing::error!(%error, "secrets stay as they are"),
         }
