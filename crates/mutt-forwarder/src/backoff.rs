@@ -25,8 +25,7 @@ impl Backoff {
     /// A delay between half the ceiling and the ceiling.
     pub fn delay(self, failures: u32) -> Duration {
         let ceiling = self.ceiling(failures);
-        let half = ceiling / 2;
-        half + (ceiling - half).mul_f64(rand::rng().random::<f64>())
+        ceiling.mul_f64(f64::midpoint(1.0, rand::rng().random::<f64>()))
     }
 }
 
@@ -55,7 +54,7 @@ mod tests {
 
         #[test]
         fn ceilings_never_fall(failures in 0_u32..100) {
-            let backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60) };
+            let backoff = Backoff { base: Duration::from_secs(1), max: Duration::from_mins(1) };
             prop_assert!(backoff.ceiling(failures) <= backoff.ceiling(failures + 1));
         }
     }
@@ -64,7 +63,7 @@ mod tests {
     fn the_documented_series() {
         let backoff = Backoff {
             base: Duration::from_secs(1),
-            max: Duration::from_secs(60),
+            max: Duration::from_mins(1),
         };
         let series: Vec<_> = (0..7)
             .map(|failures| backoff.ceiling(failures).as_secs())
@@ -76,7 +75,7 @@ mod tests {
     fn delays_differ() {
         let backoff = Backoff {
             base: Duration::from_secs(1),
-            max: Duration::from_secs(60),
+            max: Duration::from_mins(1),
         };
         let delays: std::collections::HashSet<_> = (0..64).map(|_| backoff.delay(3)).collect();
         assert!(

@@ -31,7 +31,7 @@ impl Default for RemediationOptions {
     fn default() -> Self {
         Self {
             batch: 100,
-            backoff: Duration::from_secs(60),
+            backoff: Duration::from_mins(1),
             circuit_enabled: true,
         }
     }

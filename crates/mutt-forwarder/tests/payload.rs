@@ -1,4 +1,5 @@
 //! The three shapes, byte for byte.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 use jiff::Timestamp;
 use mutt_forwarder::sink::{Identity, render};

@@ -104,7 +104,7 @@ impl Breaker {
                 return Admission::Unknown(now + super::STORE_PAUSE);
             }
         };
-        self.note(forwarder, state);
+        Self::note(forwarder, state);
         match state {
             CircuitState::Closed => {
                 self.opened_with = None;
@@ -136,7 +136,7 @@ impl Breaker {
         }
         tracing::info!("the sink's address or key changed: the circuit is closed");
         self.opened_with = None;
-        self.note(forwarder, CircuitState::Closed);
+        Self::note(forwarder, CircuitState::Closed);
         true
     }
 
@@ -192,7 +192,7 @@ impl Breaker {
                 self.opened_with = None;
                 self.failures_known = false;
                 self.last_success = Some(now);
-                self.note(forwarder, CircuitState::Closed);
+                Self::note(forwarder, CircuitState::Closed);
             }
             Err(error) => tracing::debug!(%error, "a success of the sink was not noted"),
         }
@@ -208,7 +208,7 @@ impl Breaker {
         {
             Ok(state) => {
                 self.probe = Probe::None;
-                self.note(forwarder, state);
+                Self::note(forwarder, state);
                 if state == CircuitState::Open {
                     self.opened_with
                         .get_or_insert_with(|| forwarder.sink.fingerprint());
@@ -228,7 +228,7 @@ impl Breaker {
                 Ok(()) => {
                     self.probe = Probe::None;
                     self.opened_with = Some(forwarder.sink.fingerprint());
-                    self.note(forwarder, CircuitState::Open);
+                    Self::note(forwarder, CircuitState::Open);
                     return None;
                 }
                 Err(error) => tracing::warn!(%error, "the circuit could not be opened"),
@@ -237,7 +237,7 @@ impl Breaker {
         Some(Instant::now() + WRONG_KEY_PAUSE)
     }
 
-    fn note(&self, forwarder: &Forwarder, state: CircuitState) {
+    fn note(forwarder: &Forwarder, state: CircuitState) {
         forwarder.health.note(|report| report.circuit = state);
         if let Some(before) = forwarder.metrics.circuit(state) {
             match state {
@@ -246,7 +246,7 @@ impl Breaker {
                     "the circuit to the sink is open: nothing is sent, alerts stay queued"
                 ),
                 CircuitState::HalfOpen => {
-                    tracing::info!("the circuit is half-open: one probe goes out")
+                    tracing::info!("the circuit is half-open: one probe goes out");
                 }
                 CircuitState::Closed => {
                     tracing::info!(from = before.name(), "the circuit to the sink is closed");

@@ -64,7 +64,7 @@ impl ForwarderOptions {
             concurrency: 64,
             backoff: Backoff {
                 base: Duration::from_secs(1),
-                max: Duration::from_secs(60),
+                max: Duration::from_mins(1),
             },
             circuit_enabled: true,
             heartbeat_interval: Duration::from_secs(10),
@@ -407,9 +407,9 @@ impl Desk {
             && let Ok(Ok(Ok(alerts))) = tokio::time::timeout_at(last_answer, claim.task).await
         {
             debug_assert!(alerts.len() <= claim.wanted);
-            alerts
-                .into_iter()
-                .for_each(|alert| self.settler.settle(returned(alert)));
+            for alert in alerts {
+                self.settler.settle(returned(alert));
+            }
         }
         while let Ok(Some(finished)) =
             tokio::time::timeout_at(last_answer, self.on_their_way.join_next_with_id()).await

@@ -134,7 +134,7 @@ impl Desk {
             Delivery::Refused { status, body_start } => {
                 self.refused(called, status, &body_start, round);
             }
-            Delivery::WrongKey { status } => self.wrong_key(called, status, round),
+            Delivery::WrongKey { status } => self.wrong_key(&called, status, round),
             Delivery::Unset => {
                 self.breaker.probe_again();
                 round.attempts.push(returned(called.alert));
@@ -225,7 +225,7 @@ impl Desk {
         });
     }
 
-    fn wrong_key(&mut self, called: Called, status: u16, round: &mut Round) {
+    fn wrong_key(&mut self, called: &Called, status: u16, round: &mut Round) {
         self.count(RequestEnd::ClientError, called.latency);
         let alert = called.alert.clone();
         let other = called.key.other();

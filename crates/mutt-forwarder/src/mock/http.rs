@@ -70,7 +70,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let service = service_fn(|request| answer(request, &shared));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(120))
+        .header_read_timeout(Duration::from_mins(2))
         .serve_connection(TokioIo::new(stream), service)
         .without_shutdown()
         .await;

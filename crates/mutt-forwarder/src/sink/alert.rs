@@ -131,7 +131,7 @@ impl<'de> serde::Deserialize<'de> for OwnedAlert {
     }
 }
 
-/// A UUIDv8 (RFC 9562: vendor's own) over the element.
+/// A `UUIDv8` (RFC 9562: vendor's own) over the element.
 fn derived_id(element: &[u8]) -> EventId {
     let digest = Sha256::digest(element);
     let mut bytes = [0_u8; 16];

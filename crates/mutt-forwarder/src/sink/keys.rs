@@ -16,6 +16,7 @@ pub enum KeySlot {
 
 impl KeySlot {
     /// The other one.
+    #[must_use]
     pub fn other(self) -> Self {
         match self {
             Self::Current => Self::Next,

@@ -5,6 +5,7 @@
 mod alert;
 mod keys;
 mod moog;
+mod options;
 mod payload;
 mod severity;
 
@@ -15,7 +16,8 @@ use tokio::sync::watch;
 
 pub use self::alert::Outgoing;
 pub use self::keys::{FixedKeys, KeySlot, Keys};
-pub use self::moog::{Identity, MoogOptions, MoogSink};
+pub use self::moog::MoogSink;
+pub use self::options::{Identity, MoogOptions};
 pub use self::payload::{Shape, render};
 pub use self::severity::SeverityTable;
 pub use crate::pace::Wire;

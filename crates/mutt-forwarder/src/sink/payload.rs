@@ -1,13 +1,14 @@
 //! The three shapes in which Moogsoft takes an alert. Pure: an alert in, JSON out.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::moog::{Identity, MoogOptions};
-use super::{Outgoing, SeverityTable};
+use super::{Identity, MoogOptions, Outgoing, SeverityTable};
 
 /// The shape of what the sink gets (`MOOG_PAYLOAD`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -196,7 +197,7 @@ impl Serialize for EventsApi<'_> {
 struct Legacy<'a> {
     signature: &'a str,
     source_id: &'a str,
-    external_id: &'a str,
+    external_id: Cow<'a, str>,
     manager: &'static str,
     source: &'static str,
     class: &'a str,
@@ -225,7 +226,11 @@ impl<'a> Legacy<'a> {
         Self {
             signature: host,
             source_id: host,
-            external_id: or(&alert.correlation_id, "unknown"),
+            // A meta-alert has no correlation id; 2.5 gave it that of an event.
+            external_id: match &*alert.correlation_id {
+                "" => outgoing.event_id.to_string().into(),
+                id => id.into(),
+            },
             manager: "MUTT",
             source: "MUTT Alerter",
             class: or(&alert.team_assignment, "Unknown"),
@@ -260,10 +265,8 @@ fn signature(outgoing: &Outgoing<'_>) -> String {
         return signature;
     }
     let digest = Sha256::digest(signature.as_bytes());
-    let hash: String = digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let head = digest.first_chunk().expect("SHA-256 has more than 8 bytes");
+    let hash = format!("{:016x}", u64::from_be_bytes(*head));
     format!(
         "{}::{hash}",
         cut(&signature, MAX_SIGNATURE - 2 - hash.len())

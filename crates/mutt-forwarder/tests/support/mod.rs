@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// Longer than anything takes on a slow machine; only a broken promise waits for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `attempt` gives something.
 pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
@@ -36,8 +36,8 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
     }
 }
 
-pub fn secret(text: &str) -> Option<SecretString> {
-    Some(SecretString::from(text))
+pub fn secret(text: &str) -> SecretString {
+    SecretString::from(text)
 }
 
 pub struct Bench {
@@ -55,7 +55,7 @@ impl Bench {
         let directory = tempfile::tempdir().unwrap();
         let engine: Arc<dyn Engine> = Embedded::open(directory.path(), Mode::Server).unwrap();
         engine
-            .heartbeat(WorkerKind::Alerter, "alerter", Duration::from_secs(3600))
+            .heartbeat(WorkerKind::Alerter, "alerter", Duration::from_hours(1))
             .await
             .unwrap();
         let mock = MockMoog::start("127.0.0.1:0".parse().unwrap())
@@ -267,7 +267,7 @@ impl Running {
     }
 
     /// The value of a metric; its name with labels as exported.
-    pub fn metric(&self, name: &str) -> f64 {
+    pub fn metric(&self, name: &str) -> u64 {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text.lines()
