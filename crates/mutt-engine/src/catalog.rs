@@ -256,9 +256,9 @@ mod tests {
     /// Changing how the hash is made would make every stored chain look tampered with.
     #[test]
     fn the_hash_is_a_stored_format() {
-        let text = r#"["",1,0,"admin","UPDATE","alert_rules",5,null,{"match_string":"a\"b","priority":1},null,null,"c"]"#;
-        let digest = Sha256::digest(text.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        // printf '%s' '["",1,0,"admin","UPDATE","alert_rules",5,null,{"match_string":"a\"b",
+        // "priority":1},null,null,"c"]' (without this line break and its blanks) | sha256sum
+        let hex = "b89e085c4c1dcd047074aa9e65dffd0f3ffd9683cd261f1fcba96339e7d09d88";
         assert_eq!(row().chained_hash(""), hex);
     }
 

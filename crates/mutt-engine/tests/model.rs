@@ -186,9 +186,9 @@ async fn take(engine: &Embedded, model: &mut Model, step: Step) {
             let expected: Vec<u64> = model.waiting.iter().copied().take(max).collect();
             let numbers = claim.as_ref().map(sample::numbers).unwrap_or_default();
             assert_eq!(numbers, expected, "a claim takes the oldest events");
-            numbers
-                .iter()
-                .for_each(|number| assert!(model.waiting.remove(number)));
+            for number in &numbers {
+                assert!(model.waiting.remove(number), "{number} was not waiting");
+            }
             model.held.extend(claim.map(|claim| (worker, claim)));
         }
         Step::Decide(index) if !model.held.is_empty() => {

@@ -152,7 +152,7 @@ pub async fn filters_choose_audit_rows(fixture: &dyn Fixture) {
     decide(&*engine, &elements, |index, row| {
         row.event_timestamp = time(i64::try_from(index).expect("few") * 10);
         row.hostname = if index < 3 { "Router1" } else { "switch1" }.into();
-        row.matched_rule_id = (index != 5).then_some(index as i64 % 2);
+        row.matched_rule_id = (index != 5).then_some(i64::from(index % 2 == 1));
         row.handling_decision = if index == 5 { "Unhandled" } else { "Page_only" };
         row.correlation_id = format!("corr-{}", index / 2).into();
     })

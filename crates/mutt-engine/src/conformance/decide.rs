@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::sample::{
-    LONG, SHORT, alert, alerted, audit_row, audited, batch, claim, claim_alerts, drain, event_id,
-    number, numbers, worker,
+    LONG, SHORT, alert, alert_numbers, alerted, audit_row, audited, batch, claim, claim_alerts,
+    drain, event_id, number, numbers, worker,
 };
 use super::{Fixture, crash, eventually};
 use crate::{
@@ -173,22 +173,35 @@ pub async fn the_same_decision_again_changes_nothing(fixture: &dyn Fixture) {
     assert_mixed_took_effect(&*engine, &decision).await;
 }
 
-/// The same decision handed in several times at once takes effect once.
+/// The same decision handed in several times at once takes effect once, also where an engine
+/// commits several calls together because it is busy.
 pub async fn the_same_decision_at_once_counts_once(fixture: &dyn Fixture) {
+    const ROUNDS: u64 = 5;
     let engine = fixture.open().await;
-    let decision = mixed(six(&*engine).await);
-    let calls: Vec<_> = (0..6)
-        .map(|_| {
-            let (engine, decision) = (engine.clone(), decision.clone());
-            tokio::spawn(async move { engine.decide(decision).await })
-        })
-        .collect();
-    for call in calls {
-        call.await
-            .expect("no panic")
-            .expect("decided, by this call or another");
+    engine.enqueue(batch(0..ROUNDS * 3)).await.expect("taken");
+    for round in 1..=ROUNDS {
+        let decision = alerted(claim(&*engine, "a", 3).await);
+        let again = || engine.decide(decision.clone());
+        // Polled in this order: the enqueue keeps the engine busy while the decisions arrive.
+        let (taken, one, two, three, four) = tokio::join!(
+            engine.enqueue(batch([99])),
+            again(),
+            again(),
+            again(),
+            again()
+        );
+        taken.expect("taken");
+        for answer in [one, two, three, four] {
+            answer.expect("decided, by this call or another");
+        }
+        assert_eq!(engine.audit_count().await.expect("count"), round * 3);
+        assert_eq!(engine.alert_depth().await.expect("depth"), round * 3);
     }
-    assert_mixed_took_effect(&*engine, &decision).await;
+    let numbers: Vec<_> = (0..ROUNDS * 3).collect();
+    assert_eq!(
+        alert_numbers(&claim_alerts(&*engine, "m", 100).await),
+        numbers
+    );
 }
 
 /// A decision with one thing that cannot be is refused, and nothing of it takes effect; the claim

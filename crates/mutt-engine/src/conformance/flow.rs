@@ -10,7 +10,7 @@ const NAME: &str = "moogsoft";
 /// A circuit that stays open for longer than any check takes.
 const STAYS_OPEN: CircuitPolicy = CircuitPolicy {
     threshold: 3,
-    timeout: Duration::from_secs(3600),
+    timeout: Duration::from_hours(1),
 };
 
 /// So many requests were granted at some moment between `asked` and `answered`.
@@ -63,7 +63,7 @@ async fn take(engine: &dyn Engine, limit: Limit, total: u32, wanted: u32) -> Vec
 /// makes fewer of them sure, never too many.)
 fn assert_limit_held(grants: &[Grant], limit: Limit) {
     // Engines may count in milliseconds.
-    let window = limit.period - Duration::from_millis(5);
+    let window = limit.period.saturating_sub(Duration::from_millis(5));
     for first in grants {
         let within: u32 = grants
             .iter()
@@ -231,7 +231,7 @@ pub async fn one_probe_goes_out_at_a_time(fixture: &dyn Fixture) {
         probes.extend(caller.await.expect("the caller ends well"));
     }
     probes.sort_unstable();
-    let least = policy.timeout - Duration::from_millis(20);
+    let least = policy.timeout.saturating_sub(Duration::from_millis(20));
     for pair in probes.windows(2) {
         let apart = pair[1].1 - pair[0].0;
         assert!(apart >= least, "two probes within {apart:?}");

@@ -23,7 +23,7 @@ pub async fn remediation_waits_for_the_backoff(fixture: &dyn Fixture) {
     queue_alerts(&*engine, 0..2).await;
     give_up(&*engine, Reason::RetriesExhausted).await;
     let patient = ReplayPolicy {
-        backoff: Duration::from_secs(3600),
+        backoff: Duration::from_hours(1),
         ..at_once(3)
     };
     let done = engine
@@ -154,7 +154,7 @@ pub async fn what_was_replayed_too_often_is_poison(fixture: &dyn Fixture) {
 /// What waiting cannot mend goes to `mutt:dlq:dead` without a replay, also before any backoff.
 pub async fn what_waiting_cannot_mend_is_poison_at_once(fixture: &dyn Fixture) {
     let patient = ReplayPolicy {
-        backoff: Duration::from_secs(3600),
+        backoff: Duration::from_hours(1),
         ..at_once(3)
     };
     let engine = fixture.open().await;

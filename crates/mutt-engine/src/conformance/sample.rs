@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A heartbeat that outlives every check.
-pub const LONG: Duration = Duration::from_secs(3600);
+pub const LONG: Duration = Duration::from_hours(1);
 
 /// A heartbeat that ends soon.
 pub const SHORT: Duration = Duration::from_millis(100);

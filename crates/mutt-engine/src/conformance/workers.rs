@@ -135,11 +135,13 @@ pub async fn stages_die_separately(fixture: &dyn Fixture) {
     assert_eq!(alerts.len(), 2);
 }
 
-/// A worker that ends in order leaves nothing claimed and no heartbeat.
+/// A worker that ends in order leaves nothing claimed and no heartbeat; others keep what is theirs.
 pub async fn retiring_returns_everything(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
     queue_alerts(&*engine, 0..3).await;
-    engine.enqueue(batch(10..16)).await.expect("taken");
+    engine.enqueue(batch(8..16)).await.expect("taken");
+    let others = claim(&*engine, "other", 2).await;
+    assert_eq!(numbers(&others), [8, 9]);
     assert_eq!(numbers(&claim(&*engine, "pod", 2).await), [10, 11]);
     assert_eq!(numbers(&claim(&*engine, "pod", 2).await), [12, 13]);
     assert_eq!(claim_alerts(&*engine, "pod", 2).await.len(), 2);
@@ -158,6 +160,10 @@ pub async fn retiring_returns_everything(fixture: &dyn Fixture) {
         .await
         .expect("retired");
     assert_eq!(engine.alert_depth().await.expect("depth"), 3);
+    engine
+        .decide(audited(others))
+        .await
+        .expect("the other worker decides");
     let status = engine.status().await.expect("status");
     assert!(
         status.workers.iter().all(|worker| worker.pod != "pod"),

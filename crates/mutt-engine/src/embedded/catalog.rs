@@ -65,8 +65,8 @@ async fn checked(drafts: Vec<RuleDraft>) -> Result<Vec<RuleDraft>> {
         .map_err(|_| EngineError::Unavailable("a mistake in MUTT: a check panicked".to_owned()))?
 }
 
-fn json(rule: &Rule) -> Option<serde_json::Value> {
-    Some(serde_json::to_value(rule).expect("a rule is always representable as JSON"))
+fn json(rule: &Rule) -> serde_json::Value {
+    serde_json::to_value(rule).expect("a rule is always representable as JSON")
 }
 
 /// The rule as it may be changed: not deleted, and of the version that the caller knows.
@@ -93,7 +93,7 @@ fn add(tx: &Connection, drafts: Vec<RuleDraft>, by: &Change) -> Result<(Vec<Rule
             id: Some(rule.id),
             key: None,
             old: None,
-            new: json(&rule),
+            new: Some(json(&rule)),
         };
         row = record_change(tx, by, record)?;
         added.push(rule);
@@ -126,8 +126,8 @@ fn change(
         table: RULES,
         id: Some(id),
         key: None,
-        old: json(&old),
-        new: json(&new),
+        old: Some(json(&old)),
+        new: Some(json(&new)),
     };
     let row = record_change(tx, by, record)?;
     Ok((new, row))
@@ -148,7 +148,7 @@ fn delete(tx: &Connection, id: i64, if_version: Option<i64>, by: &Change) -> Res
         table: RULES,
         id: Some(id),
         key: None,
-        old: json(&old),
+        old: Some(json(&old)),
         new: None,
     };
     Ok(((), record_change(tx, by, record)?))

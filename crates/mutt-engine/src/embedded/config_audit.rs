@@ -198,7 +198,7 @@ mod tests {
     use super::super::schema;
     use super::*;
 
-    fn log_of(rows: usize) -> Connection {
+    fn log_of(rows: i64) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
         schema::migrate(&conn).unwrap();
         let by = Change {
@@ -214,7 +214,7 @@ mod tests {
                 old: None,
                 new: Some(serde_json::json!({"value": number})),
             };
-            assert_eq!(record_change(&conn, &by, record).unwrap(), number as i64);
+            assert_eq!(record_change(&conn, &by, record).unwrap(), number);
         }
         conn
     }
