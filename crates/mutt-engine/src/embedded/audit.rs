@@ -1,49 +1,152 @@
 //! Reading the audit trail, and the log of deliveries.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use mutt_event::EventId;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
+use super::audit_index::{INDEXED, Kind, host_key};
 use super::{Embedded, timestamp};
 use crate::audit::{Audit, AuditFilter, DeliveryRow, StoredAuditRow};
 use crate::error::Result;
 
-const COLUMNS: &str = "id, event_id, event_timestamp, received_at, hostname, source, \
-     syslog_severity, trap_oid, environment, matched_rule_id, rule_version, handling_decision, \
-     team_assignment, forwarded_to_moog, correlation_id, raw_message";
+const COLUMNS: &str = "log.id, log.event_id, log.event_timestamp, log.received_at, log.hostname, \
+     log.source, log.syslog_severity, log.trap_oid, log.environment, log.matched_rule_id, \
+     log.rule_version, log.handling_decision, log.team_assignment, log.forwarded_to_moog, \
+     log.correlation_id, log.raw_message";
 
-/// The query for a filter, with its parameters. Which index serves it is SQLite's choice; rows come
-/// by number, so a page needs no sorting where the number is what is walked along.
-fn query(filter: AuditFilter) -> (String, Vec<Value>) {
-    let mut conditions = Vec::new();
-    let mut values: Vec<Value> = Vec::new();
-    let mut add = |condition: &'static str, value: Option<Value>| {
+/// Conditions with their parameters.
+#[derive(Clone, Debug, Default)]
+struct Conditions {
+    sql: Vec<&'static str>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn and(&mut self, condition: &'static str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
-            conditions.push(condition);
-            values.push(value);
+            self.sql.push(condition);
+            self.values.push(value.into());
         }
-    };
-    add("hostname = ? COLLATE NOCASE", filter.hostname.map(Value::from));
-    add("matched_rule_id = ?", filter.rule_id.map(Value::from));
-    add("handling_decision = ?", filter.handling.map(Value::from));
-    add("event_id = ?", filter.event_id.map(|id| Value::from(id.as_bytes().to_vec())));
-    // The index holds no empty ids; saying so lets SQLite use it.
-    add("correlation_id <> '' AND correlation_id = ?", filter.correlation_id.map(Value::from));
-    add("raw_message LIKE ? ESCAPE '\\'", filter.text.map(|text| Value::from(like(&text))));
-    add("event_timestamp >= ?", filter.since.map(|at| Value::from(at.as_microsecond())));
-    add("event_timestamp < ?", filter.until.map(|at| Value::from(at.as_microsecond())));
-    add("id < ?", filter.before_id.map(Value::from));
-    let conditions = if conditions.is_empty() {
-        String::new()
+    }
+
+    /// The rows that fulfil all, newest first.
+    fn rows(mut self, conn: &Connection, from: From, limit: usize) -> Result<Vec<StoredAuditRow>> {
+        self.values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+        let mut statement = conn.prepare_cached(&self.sql(from))?;
+        let rows = statement.query_map(params_from_iter(self.values), stored)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// What is walked along, and by which number.
+#[derive(Clone, Copy, Debug)]
+enum From {
+    /// The rows.
+    Rows,
+    /// The index, and for what it says the rows. (A CROSS JOIN keeps SQLite from turning it round.)
+    Index,
+}
+
+impl Conditions {
+    fn sql(&self, from: From) -> String {
+        let (from, number) = match from {
+            From::Rows => ("event_audit_log AS log", "log.id"),
+            From::Index => (
+                "event_audit_index AS found CROSS JOIN event_audit_log AS log ON log.id = found.id",
+                "found.id",
+            ),
+        };
+        let conditions = if self.sql.is_empty() { "true" } else { &self.sql.join(" AND ") };
+        format!("SELECT {COLUMNS} FROM {from} WHERE {conditions} ORDER BY {number} DESC LIMIT ?")
+    }
+}
+
+/// What the filter says of the rows themselves. The plus signs keep SQLite from walking along the
+/// time and sorting everything it finds: rows come by number.
+fn conditions(filter: &AuditFilter) -> Conditions {
+    let mut all = Conditions::default();
+    all.and("log.event_id = ?", filter.event_id.map(|id| id.as_bytes().to_vec()));
+    all.and("log.hostname = ? COLLATE NOCASE", filter.hostname.clone());
+    all.and("log.matched_rule_id = ?", filter.rule_id);
+    all.and("log.handling_decision = ?", filter.handling.clone());
+    all.and("log.correlation_id = ?", filter.correlation_id.clone());
+    all.and("+log.event_timestamp >= ?", filter.since.map(Timestamp::as_microsecond));
+    all.and("+log.event_timestamp < ?", filter.until.map(Timestamp::as_microsecond));
+    all.and("log.id < ?", filter.before_id);
+    all.and("log.raw_message LIKE ? ESCAPE '\\'", filter.text.as_deref().map(like));
+    all
+}
+
+/// The rows of a filter. Whatever names few rows is used first: the event, then the correlation id,
+/// the host and the rule, then the time; what is left is walked through from the newest row.
+fn find(conn: &Connection, filter: &AuditFilter) -> Result<Vec<StoredAuditRow>> {
+    let mut all = conditions(filter);
+    let lookup = if filter.event_id.is_some() {
+        None
+    } else if let Some(id) = filter.correlation_id.clone().filter(|id| !id.is_empty()) {
+        Some((Kind::Correlation, Value::from(id)))
+    } else if let Some(host) = &filter.hostname {
+        Some((Kind::Host, host_key(host)))
     } else {
-        format!("WHERE {}", conditions.join(" AND "))
+        filter.rule_id.map(|rule| (Kind::Rule, Value::from(rule)))
     };
-    values.push(Value::from(i64::try_from(filter.limit).unwrap_or(i64::MAX)));
-    let sql = format!(
-        "SELECT {COLUMNS} FROM event_audit_log {conditions} ORDER BY id DESC LIMIT ?"
-    );
-    (sql, values)
+    if let Some((kind, key)) = lookup {
+        return find_indexed(conn, filter, &all, kind, key);
+    }
+    if let (Some(until), None) = (filter.until, filter.event_id) {
+        // From the newest row back to a time long ago is a long way; the index of times is short.
+        all.sql.push(
+            "log.id IN (SELECT id FROM event_audit_log
+                 WHERE event_timestamp >= ? AND event_timestamp < ?)",
+        );
+        let since = filter.since.map_or(i64::MIN, Timestamp::as_microsecond);
+        all.values.extend([Value::from(since), Value::from(until.as_microsecond())]);
+    }
+    all.rows(conn, From::Rows, filter.limit)
+}
+
+/// The newest rows, which are not indexed yet, then those that the index knows.
+fn find_indexed(
+    conn: &Connection,
+    filter: &AuditFilter,
+    all: &Conditions,
+    kind: Kind,
+    key: Value,
+) -> Result<Vec<StoredAuditRow>> {
+    // One transaction: between the two queries nothing may move.
+    let tx = conn.unchecked_transaction()?;
+    let indexed: i64 = tx
+        .prepare_cached("SELECT value FROM facts WHERE name = ?1")?
+        .query_row([INDEXED], |row| row.get(0))?;
+    let mut newest = all.clone();
+    newest.and("log.id > ?", Some(indexed));
+    let mut rows = newest.rows(&tx, From::Rows, filter.limit)?;
+    let left = filter.limit.saturating_sub(rows.len());
+    if left > 0 {
+        rows.extend(indexed_conditions(filter, all, indexed, kind, key).rows(&tx, From::Index, left)?);
+    }
+    Ok(rows)
+}
+
+/// What the filter says, beginning with the index.
+fn indexed_conditions(
+    filter: &AuditFilter,
+    all: &Conditions,
+    indexed: i64,
+    kind: Kind,
+    key: Value,
+) -> Conditions {
+    let mut older = all.clone();
+    older.and("found.kind = ?", Some(kind as i64));
+    older.and("found.key = ?", Some(key));
+    // Beyond it the index may hold a part already.
+    older.and("found.id <= ?", Some(indexed));
+    older.and("found.id < ?", filter.before_id);
+    older.and("found.event_timestamp >= ?", filter.since.map(Timestamp::as_microsecond));
+    older.and("found.event_timestamp < ?", filter.until.map(Timestamp::as_microsecond));
+    older
 }
 
 /// A LIKE pattern for "contains this text".
@@ -108,12 +211,7 @@ pub(super) fn insert_delivery(conn: &Connection, row: &DeliveryRow) -> Result<()
 impl Audit for Embedded {
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>> {
         self.readers
-            .run(move |conn| {
-                let (sql, values) = query(filter);
-                let mut statement = conn.prepare_cached(&sql)?;
-                let rows = statement.query_map(params_from_iter(values), stored)?;
-                Ok(rows.collect::<rusqlite::Result<_>>()?)
-            })
+            .run(move |conn| find(conn, &filter))
             .await
     }
 
@@ -155,9 +253,99 @@ impl Audit for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::embedded::{audit_index, schema};
 
     #[test]
     fn a_pattern_means_its_text_literally() {
         assert_eq!(like("50%_\\x"), "%50\\%\\_\\\\x%");
+    }
+
+    fn insert(conn: &Connection, host: &str, rule: Option<i64>, second: i64) {
+        conn.execute(
+            "INSERT INTO event_audit_log (event_id, event_timestamp, received_at, hostname,
+                 environment, matched_rule_id, handling_decision, forwarded_to_moog,
+                 correlation_id, raw_message)
+             VALUES (randomblob(16), ?1, ?1, ?2, 'production', ?3, 'Ignore', 0, ?4, '{}')",
+            params![second * 1_000_000, host, rule, format!("corr-{}", second / 2)],
+        )
+        .unwrap();
+    }
+
+    fn plan(conn: &Connection, conditions: &Conditions, from: From) -> String {
+        let sql = format!("EXPLAIN QUERY PLAN {}", conditions.sql(from));
+        let mut statement = conn.prepare(&sql).unwrap();
+        let values = conditions.values.iter().cloned().chain([Value::from(1)]);
+        let values = params_from_iter(values);
+        let steps = statement.query_map(values, |row| row.get::<_, String>(3)).unwrap();
+        steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+    }
+
+    /// No query sorts more than a page of rows, and none that names something reads everything.
+    #[test]
+    fn queries_walk_along_what_is_sorted() {
+        let conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&conn).unwrap();
+        let filter = AuditFilter {
+            since: Some(Timestamp::UNIX_EPOCH),
+            before_id: Some(7),
+            text: Some("x".into()),
+            ..AuditFilter::default()
+        };
+        let newest = plan(&conn, &conditions(&filter), From::Rows);
+        assert!(!newest.contains("TEMP B-TREE"), "{newest}");
+        let all = conditions(&filter);
+        let older = indexed_conditions(&filter, &all, 9, Kind::Host, host_key("h"));
+        let older = plan(&conn, &older, From::Index);
+        assert!(!older.contains("TEMP B-TREE"), "{older}");
+        assert!(older.contains("SEARCH found USING PRIMARY KEY (kind=? AND key=?"), "{older}");
+        let event = AuditFilter { event_id: Some(EventId::new()), ..AuditFilter::default() };
+        let event = plan(&conn, &conditions(&event), From::Rows);
+        assert!(event.contains("event_audit_log_event (event_id=?)"), "{event}");
+    }
+
+    /// Rows are found the same way whether they are indexed, not yet, or partly; and deleted rows
+    /// leave the index.
+    #[test]
+    fn the_index_and_the_newest_rows_together_are_everything() {
+        let conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&conn).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let base = AuditFilter { limit: 100, ..AuditFilter::default() };
+        let filters = [
+            (AuditFilter { hostname: Some("ROUTER".into()), ..base.clone() }, vec![7, 5, 3, 1]),
+            (AuditFilter { rule_id: Some(1), ..base.clone() }, vec![7, 4, 1]),
+            (AuditFilter { correlation_id: Some("corr-2".into()), ..base.clone() }, vec![5, 4]),
+            (
+                AuditFilter {
+                    hostname: Some("router".into()),
+                    since: Some(at(2)),
+                    before_id: Some(7),
+                    ..base.clone()
+                },
+                vec![5, 3],
+            ),
+            (AuditFilter { hostname: Some("router".into()), limit: 3, ..base.clone() }, vec![7, 5, 3]),
+            (AuditFilter { until: Some(at(3)), ..base.clone() }, vec![2, 1]),
+        ];
+        for split in 0..=7 {
+            conn.execute_batch("DELETE FROM event_audit_log").unwrap();
+            let left: i64 = conn
+                .query_row("SELECT count(*) FROM event_audit_index", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(left, 0, "deleted rows leave the index");
+            conn.execute_batch("DELETE FROM sqlite_sequence; UPDATE facts SET value = 0").unwrap();
+            for second in 1..=7 {
+                let host = if second % 2 == 1 { "Router" } else { "switch" };
+                insert(&conn, host, (second % 3 == 1).then_some(1), second);
+                if second == split {
+                    audit_index::index_all(&conn).unwrap();
+                }
+            }
+            for (filter, expected) in &filters {
+                let rows = find(&conn, filter).unwrap();
+                let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+                assert_eq!(&ids, expected, "{split} rows indexed, {filter:?}");
+            }
+        }
     }
 }

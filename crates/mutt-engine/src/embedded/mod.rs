@@ -17,6 +17,7 @@ use crate::error::{EngineError, Result};
 mod alert_state;
 mod alerts;
 mod audit;
+mod audit_index;
 mod blocks;
 mod catalog;
 mod checkpoint;

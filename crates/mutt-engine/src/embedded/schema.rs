@@ -112,13 +112,14 @@ CREATE TABLE workers (
     held INTEGER NOT NULL,
     PRIMARY KEY (kind, pod)
 ) STRICT, WITHOUT ROWID;
--- Small facts: `audit_rows` (exact number of rows in event_audit_log), `reload` (when somebody
--- asked for a reload of rules), `probe` (last successful readiness probe).
+-- Small facts: `audit_rows` (exact number of rows in event_audit_log), `audit_indexed` (up to which
+-- of them event_audit_index goes), `reload` (when somebody asked for a reload of rules), `probe`
+-- (last successful readiness probe), `starts` (of servers).
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO facts VALUES ('audit_rows', 0), ('reload', 0), ('probe', 0);
+INSERT INTO facts VALUES ('audit_rows', 0), ('audit_indexed', 0), ('reload', 0), ('probe', 0);
 
 CREATE TABLE alert_rules (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -152,7 +153,7 @@ CREATE TABLE device_teams (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE event_audit_log (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id BLOB NOT NULL,
     event_timestamp INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
@@ -171,14 +172,21 @@ CREATE TABLE event_audit_log (
 ) STRICT;
 CREATE UNIQUE INDEX event_audit_log_event ON event_audit_log (event_id, event_timestamp);
 CREATE INDEX event_audit_log_time ON event_audit_log (event_timestamp);
-CREATE INDEX event_audit_log_host ON event_audit_log (hostname COLLATE NOCASE, event_timestamp);
-CREATE INDEX event_audit_log_rule ON event_audit_log (matched_rule_id, event_timestamp)
-    WHERE matched_rule_id IS NOT NULL;
-CREATE INDEX event_audit_log_correlation ON event_audit_log (correlation_id)
-    WHERE correlation_id <> '';
+-- Rows by host (kind 1, lower-cased), rule (2) and correlation id (3); filled behind the rows, in
+-- large steps: see audit_index.rs.
+CREATE TABLE event_audit_index (
+    kind INTEGER NOT NULL,
+    key ANY NOT NULL,
+    id INTEGER NOT NULL,
+    event_timestamp INTEGER NOT NULL,
+    PRIMARY KEY (kind, key, id)
+) STRICT, WITHOUT ROWID;
 -- Counting millions of rows takes seconds; the number is kept. (Inserts add theirs in one step.)
 CREATE TRIGGER event_audit_log_delete AFTER DELETE ON event_audit_log BEGIN
     UPDATE facts SET value = value - 1 WHERE name = 'audit_rows';
+    DELETE FROM event_audit_index WHERE kind = 1 AND key = lower(OLD.hostname) AND id = OLD.id;
+    DELETE FROM event_audit_index WHERE kind = 2 AND key = OLD.matched_rule_id AND id = OLD.id;
+    DELETE FROM event_audit_index WHERE kind = 3 AND key = OLD.correlation_id AND id = OLD.id;
 END;
 
 CREATE TABLE delivery_log (

@@ -130,6 +130,11 @@ impl Health {
         !std::mem::replace(&mut last.failed, true)
     }
 
+    /// Whether the last commit failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.last.lock().failed
+    }
+
     /// Whether the last commit went well and is no older than `age`.
     pub(super) fn is_fresh(&self, age: Duration) -> bool {
         let last = self.last.lock();

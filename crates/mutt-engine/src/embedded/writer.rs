@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::audit_index::Indexer;
 use super::checkpoint::Checkpointer;
 use super::shared::Shared;
 use super::storage::{self, Purpose};
@@ -91,10 +92,11 @@ impl Writer {
         shared: Arc<Shared>,
     ) -> Result<Self> {
         let inbox = Arc::new(Inbox::default());
-        let checkpointer = match mode {
-            Mode::Server => Some(Checkpointer::start(&directory)?),
+        let helpers = match mode {
+            Mode::Server => Some((Checkpointer::start(&directory)?, Indexer::start(&directory)?)),
             Mode::Tool => None,
         };
+        let (checkpointer, indexer) = helpers.unzip();
         let work = Thread {
             inbox: Arc::clone(&inbox),
             conn: Some(conn),
@@ -102,6 +104,7 @@ impl Writer {
             mode,
             shared,
             checkpointer,
+            indexer,
             data_version: 0,
             upkeep_due: Instant::now(),
         };
@@ -224,13 +227,13 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Moves the next commit's work into `group`; empty after an idle period. Returns how the
-    /// inbox closed once it is closed and empty.
-    fn next(&self, group: &mut Vec<Entry>) -> Option<Closing> {
+    /// Moves the next commit's work into `group`; leaves it empty where none came within `patience`.
+    /// Returns how the inbox closed once it is closed and empty.
+    fn next(&self, group: &mut Vec<Entry>, patience: Duration) -> Option<Closing> {
         let mut entries = self.entries.lock();
-        if entries.waiting.is_empty() && entries.closing.is_none() {
+        if entries.waiting.is_empty() && entries.closing.is_none() && !patience.is_zero() {
             entries.sleeping = true;
-            self.wake.wait_for(&mut entries, IDLE);
+            self.wake.wait_for(&mut entries, patience);
             entries.sleeping = false;
         }
         if entries.waiting.is_empty() {
@@ -284,6 +287,7 @@ struct Thread {
     mode: Mode,
     shared: Arc<Shared>,
     checkpointer: Option<Checkpointer>,
+    indexer: Option<Indexer>,
     data_version: i64,
     upkeep_due: Instant,
 }
@@ -292,19 +296,22 @@ impl Thread {
     fn run(mut self) {
         let mut group = Vec::new();
         let closing = loop {
-            let closing = self.inbox.next(&mut group);
+            let indexing = self.indexer.as_ref().is_some_and(Indexer::has_work)
+                && !self.shared.health.is_failing();
+            let patience = if indexing { Duration::ZERO } else { IDLE };
+            let closing = self.inbox.next(&mut group, patience);
             let is_idle = group.is_empty();
-            if is_idle {
-                if let Some(closing) = closing {
-                    break closing;
-                }
+            if is_idle && let Some(closing) = closing {
+                break closing;
+            }
+            if is_idle && !indexing {
                 self.look_around();
             } else {
                 self.commit(&mut group);
             }
             self.keep_up(is_idle);
         };
-        drop(self.checkpointer.take());
+        drop((self.checkpointer.take(), self.indexer.take()));
         if closing == Closing::InOrder
             && let Some(conn) = &self.conn
             && let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -361,25 +368,28 @@ impl Thread {
             self.data_version = -1;
         }
         let conn = self.conn.as_ref().expect("it was opened above");
+        let indexer = self.indexer.as_mut();
         let outcome = begin(conn)
             .and_then(|()| foreign::look(conn, &self.shared, &mut self.data_version))
             .and_then(|()| execute_all(conn, jobs))
             .and_then(|()| blocks::write(conn, enqueues))
             .and_then(|written| {
+                if let Some(indexer) = indexer {
+                    indexer.slice(conn)?;
+                }
                 commit(conn)?;
                 Ok(written)
             });
+        if let Some(indexer) = &mut self.indexer {
+            indexer.ended(outcome.is_ok());
+        }
         if outcome.is_err() {
-            self.recover_connection();
+            // After a failure nothing that this connection remembers is trusted: it is closed (which
+            // undoes what is open) and opened again for the next commit. The log itself is safe:
+            // the next transaction writes the frames of the failed one again.
+            self.conn = None;
         }
         outcome
-    }
-
-    /// After a failure nothing that this connection remembers is trusted: it is closed (which
-    /// undoes what is open) and opened again for the next commit. The log itself is safe: the next
-    /// transaction writes the frames of the failed one again.
-    fn recover_connection(&mut self) {
-        self.conn = None;
     }
 
     /// Looks for what other processes changed.
@@ -390,20 +400,28 @@ impl Thread {
         }
     }
 
-    /// Removes what has expired, once a minute, and lets the log be copied back.
+    /// Between commits: lets the log be copied back and audit rows be indexed, and once a minute
+    /// removes what has expired. None of it is needed now, so failures wait for the next time.
     fn keep_up(&mut self, is_idle: bool) {
         let Some(conn) = &self.conn else { return };
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.step(conn, is_idle);
         }
-        if self.mode == Mode::Server && Instant::now() >= self.upkeep_due {
-            self.upkeep_due = Instant::now() + Duration::from_secs(60);
-            if let Err(error) = upkeep::prune(conn, &self.shared) {
-                if !conn.is_autocommit() {
-                    let _ = conn.execute_batch("ROLLBACK");
-                }
-                tracing::warn!(%error, "removing expired counters failed");
+        if self.mode == Mode::Tool || self.shared.health.is_failing() {
+            return;
+        }
+        let indexed = self.indexer.as_mut().map_or(Ok(()), |indexer| indexer.step(conn, is_idle));
+        let done = indexed.and_then(|()| {
+            if Instant::now() < self.upkeep_due {
+                return Ok(());
             }
+            self.upkeep_due = Instant::now() + Duration::from_secs(60);
+            upkeep::prune(conn, &self.shared)
+        });
+        if let Err(error) = done {
+            tracing::warn!(%error, "upkeep of the database failed; it is tried again");
+            self.shared.health.failed();
+            self.conn = None;
         }
     }
 }
