@@ -1,4 +1,5 @@
 //! The syslog listeners over real sockets, into the real embedded engine.
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -659,6 +660,49 @@ async fn what_was_sent_before_the_stop_is_stored() {
         TcpStream::connect(addr).await.is_err(),
         "nobody listens any more"
     );
+}
+
+/// What the kernel holds for the UDP socket at this port: bytes that wait, and datagrams dropped.
+fn kernel_holds(port: u16) -> (u64, u64) {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let local = format!(":{port:04X}");
+    let row = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|row| row.get(1).is_some_and(|addr| addr.ends_with(&local)))
+        .unwrap();
+    let (_, waiting) = row[4].split_once(':').unwrap();
+    (
+        u64::from_str_radix(waiting, 16).unwrap(),
+        row[12].parse().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn datagrams_that_wait_in_the_kernel_at_the_stop_are_stored() {
+    let bed = Bed::new();
+    let listener = SyslogUdp::bind(SyslogUdpOptions::new(LOCAL), bed.admission.clone()).unwrap();
+    let port = listener.local_addr().port();
+    let sender = UdpSocket::bind(LOCAL).await.unwrap();
+    sender.connect(listener.local_addr()).await.unwrap();
+    sender.send(b"<13>one of many").await.unwrap();
+    eventually("the first is there", || kernel_holds(port).0 > 0).await;
+    let (each, _) = kernel_holds(port);
+    // More than one batch, where the system allows a buffer that holds so many.
+    let sent = 2_500;
+    for _ in 1..sent {
+        sender.send(b"<13>one of many").await.unwrap();
+    }
+    eventually("all are there, or dropped", || {
+        let (waiting, dropped) = kernel_holds(port);
+        waiting == each * (sent - dropped)
+    })
+    .await;
+    bed.stop.cancel();
+    listener.run(bed.stop.clone()).await;
+    let metrics = bed.admission.metrics().listener(Listener::SyslogUdp);
+    assert_eq!(metrics.accepted.get() + metrics.kernel_drops.get(), sent);
+    assert!(metrics.accepted.get() > 0);
 }
 
 #[tokio::test]
