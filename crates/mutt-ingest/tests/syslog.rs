@@ -148,6 +148,12 @@ fn has_note(event: &Value, note: &str) -> bool {
     notes.is_some_and(|notes| notes.iter().any(|found| found == note))
 }
 
+fn numbered(count: usize) -> String {
+    (0..count).fold(String::new(), |lines, number| {
+        lines + &format!("<13>number {number}\n")
+    })
+}
+
 fn counted(message: &str) -> String {
     format!("{} {message}", message.len())
 }
@@ -312,10 +318,7 @@ async fn both_framings_are_told_apart_and_keep_their_order() {
     let messages: Vec<_> = (0..3_000)
         .map(|number| format!("<13>message number {number}"))
         .collect();
-    let lines: String = messages
-        .iter()
-        .map(|message| format!("{message}\n"))
-        .collect();
+    let lines = messages.join("\n") + "\n";
     let frames: String = messages.iter().map(|message| counted(message)).collect();
     for stream_text in [lines, frames] {
         let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -598,9 +601,7 @@ async fn by_option_a_full_queue_sheds_and_counts() {
     bed.engine.set_queue_limit(10);
     let (addr, listener) = bed.tcp(|options| options.overflow = Overflow::Shed);
     let mut stream = TcpStream::connect(addr).await.unwrap();
-    let lines: String = (0..500)
-        .map(|number| format!("<13>number {number}\n"))
-        .collect();
+    let lines = numbered(500);
     stream.write_all(lines.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
@@ -646,9 +647,7 @@ async fn what_was_sent_before_the_stop_is_stored() {
     let (addr, listener) = bed.tcp(|_| {});
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let count = 2_000;
-    let lines: String = (0..count)
-        .map(|number| format!("<13>number {number}\n"))
-        .collect();
+    let lines = numbered(count);
     stream.write_all(lines.as_bytes()).await.unwrap();
     stream.write_all(b"<13>half a li").await.unwrap();
     eventually("some are read", || bed.received(Listener::SyslogTcp) > 0).await;
