@@ -108,6 +108,7 @@ macro_rules! conformance_tests {
                 many_workers_make_one_meta_alert,
                 a_meta_alert_comes_again_after_the_window,
                 a_count_is_forgotten_after_the_window,
+                a_trickle_does_not_prolong_the_window,
                 a_trigger_survives_a_crash,
                 the_most_frequent_signatures_are_listed,
             }
@@ -176,6 +177,7 @@ macro_rules! conformance_tests {
             }
             flow {
                 the_limit_holds_in_every_window,
+                who_waits_as_told_gets_on,
                 the_limit_holds_across_a_crash,
                 names_are_limited_each_by_itself,
                 no_more_is_granted_than_asked_or_allowed,

@@ -274,6 +274,25 @@ pub async fn a_count_is_forgotten_after_the_window(fixture: &dyn Fixture) {
     assert_eq!(engine.alert_depth().await.expect("depth"), 0);
 }
 
+/// The window begins with the first event and is not prolonged by later ones: a trickle below the
+/// threshold never triggers, however long it lasts.
+pub async fn a_trickle_does_not_prolong_the_window(fixture: &dyn Fixture) {
+    let window = Duration::from_millis(400);
+    let policy = UnhandledPolicy {
+        threshold: 8,
+        window,
+        ..POLICY
+    };
+    let engine = fixture.open().await;
+    for _ in 0..12 {
+        let one = vec![unmatched("router", "aa", 1)];
+        assert_eq!(decide(&*engine, one, policy).await, 0);
+        // At most five in any window; on a slow machine fewer.
+        tokio::time::sleep(window / 4).await;
+    }
+    assert_eq!(engine.alert_depth().await.expect("depth"), 0);
+}
+
 /// What was counted and triggered before a crash is known after it.
 pub async fn a_trigger_survives_a_crash(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
