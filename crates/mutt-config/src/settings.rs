@@ -35,7 +35,7 @@ macro_rules! settings {
         /// The settings in force, typed.
         #[derive(Clone, Debug)]
         pub struct Settings { $($(
-            #[doc = $text]
+            #[doc = concat!("`", $name, "`: see [`VARIABLES`].")]
             pub $field: $type,
         )*)* }
 
@@ -114,15 +114,15 @@ settings! {
     "Ingest" {
         required_fields: String = "REQUIRED_FIELDS" "hostname,message" was "REQUIRED_MESSAGE_FIELDS"
             => "Fields that every posted event must have, separated by commas.";
-        max_body_bytes: u64 = "MAX_BODY_BYTES" "10485760" [1024, 1073741824] unit "bytes"
+        max_body_bytes: u64 = "MAX_BODY_BYTES" "10485760" [1024, 1_073_741_824] unit "bytes"
             => "The largest request body, before and after decompression.";
-        max_ingest_queue_size: u64 = "MAX_INGEST_QUEUE_SIZE" "1000000" [1, 1000000000] unit "events"
+        max_ingest_queue_size: u64 = "MAX_INGEST_QUEUE_SIZE" "1000000" [1, 1_000_000_000] unit "events"
             => "The most events that may wait; beyond it senders are told to wait (503).";
-        ingest_max_rate: u64 = "INGEST_MAX_RATE" "0" [0, 100000000] unit "events"
+        ingest_max_rate: u64 = "INGEST_MAX_RATE" "0" [0, 100_000_000] unit "events"
             => "The most events accepted over HTTP per INGEST_RATE_WINDOW; 0 is no limit.";
-        ingest_rate_window: u64 = "INGEST_RATE_WINDOW" "60" [1, 86400] unit "s"
+        ingest_rate_window: u64 = "INGEST_RATE_WINDOW" "60" [1, 86_400] unit "s"
             => "The window of INGEST_MAX_RATE.";
-        syslog_max_line: u64 = "SYSLOG_MAX_LINE" "65536" [480, 1048576] unit "bytes"
+        syslog_max_line: u64 = "SYSLOG_MAX_LINE" "65536" [480, 1_048_576] unit "bytes"
             => "The longest syslog message; a longer one is cut and marked as truncated.";
         syslog_tcp_overflow: Overflow = "SYSLOG_TCP_OVERFLOW" "backpressure"
             => "backpressure: read no more while nothing can be stored; shed: drop and count.";
@@ -130,15 +130,15 @@ settings! {
     "Alerter" {
         alerter_heartbeat_interval: u64 = "ALERTER_HEARTBEAT_INTERVAL" "10" [1, 3600] unit "s"
             => "How often the alerter gives a sign of life; it is taken for dead after three.";
-        cache_refresh_interval: u64 = "ALERTER_RULE_CACHE_REFRESH_INTERVAL" "300" [1, 86400] unit "s"
+        cache_refresh_interval: u64 = "ALERTER_RULE_CACHE_REFRESH_INTERVAL" "300" [1, 86_400] unit "s"
             was "CACHE_RELOAD_INTERVAL"
             => "How often rules, hosts and teams are loaded again even where nothing was announced.";
         alerter_max_retries: u64 = "ALERTER_MAX_RETRIES" "3" [0, 100] was "MAX_POISON_RETRIES"
             => "Failures of one message before it goes to mutt:dlq:alerter.";
-        unhandled_event_threshold: u64 = "UNHANDLED_EVENT_THRESHOLD" "100" [1, 100000000] unit "events"
+        unhandled_event_threshold: u64 = "UNHANDLED_EVENT_THRESHOLD" "100" [1, 100_000_000] unit "events"
             was "UNHANDLED_THRESHOLD"
             => "Unmatched events within the window that make one meta-alert.";
-        unhandled_event_window: u64 = "UNHANDLED_EVENT_WINDOW" "3600" [1, 2592000] unit "s"
+        unhandled_event_window: u64 = "UNHANDLED_EVENT_WINDOW" "3600" [1, 2_592_000] unit "s"
             was "UNHANDLED_EXPIRY_SECONDS"
             => "The window of UNHANDLED_EVENT_THRESHOLD.";
         unhandled_event_scope: Scope = "UNHANDLED_EVENT_SCOPE" "host"
@@ -157,13 +157,13 @@ settings! {
             => "How long one delivery attempt may take.";
         moog_tls_ca_cert: Option<PathBuf> = "MOOG_TLS_CA_CERT" ""
             => "Certificates (PEM) of a private authority to trust for the sink.";
-        moog_rate_limit: u64 = "MOOG_RATE_LIMIT" "50" [1, 1000000] unit "requests"
+        moog_rate_limit: u64 = "MOOG_RATE_LIMIT" "50" [1, 1_000_000] unit "requests"
             => "The most requests to the sink within MOOG_RATE_PERIOD, over all pods.";
         moog_rate_period: f64 = "MOOG_RATE_PERIOD" "1" [0.1, 3600] unit "s"
             => "The window of MOOG_RATE_LIMIT.";
         moog_retry_base_delay: f64 = "MOOG_RETRY_BASE_DELAY" "1" [0.01, 3600] unit "s"
             => "The delay before the first retry; it doubles with each.";
-        moog_retry_max_delay: f64 = "MOOG_RETRY_MAX_DELAY" "60" [0.01, 86400] unit "s"
+        moog_retry_max_delay: f64 = "MOOG_RETRY_MAX_DELAY" "60" [0.01, 86_400] unit "s"
             => "The longest delay before a retry.";
         moog_max_retries: u64 = "MOOG_MAX_RETRIES" "5" [0, 1000]
             => "Retries of one alert before it goes to mutt:dlq:moog.";
@@ -177,20 +177,20 @@ settings! {
             => "The name of the services list in events_api; some documents say service.";
         circuit_breaker_enabled: bool = "CIRCUIT_BREAKER_ENABLED" "true"
             => "Whether the circuit to the sink opens after repeated failures.";
-        circuit_breaker_threshold: u64 = "CIRCUIT_BREAKER_THRESHOLD" "10" [1, 100000] unit "failures"
+        circuit_breaker_threshold: u64 = "CIRCUIT_BREAKER_THRESHOLD" "10" [1, 100_000] unit "failures"
             => "Consecutive failures that open the circuit.";
-        circuit_breaker_timeout: u64 = "CIRCUIT_BREAKER_TIMEOUT" "300" [1, 86400] unit "s"
+        circuit_breaker_timeout: u64 = "CIRCUIT_BREAKER_TIMEOUT" "300" [1, 86_400] unit "s"
             => "How long the circuit stays open before one probe goes out.";
     }
     "Remediation" {
-        remediation_scan_interval: u64 = "REMEDIATION_SCAN_INTERVAL" "60" [1, 86400] unit "s"
+        remediation_scan_interval: u64 = "REMEDIATION_SCAN_INTERVAL" "60" [1, 86_400] unit "s"
             was "REMEDIATION_INTERVAL"
             => "How often remediation looks through the dead letter queues.";
         remediation_max_retries: u64 = "REMEDIATION_MAX_RETRIES" "3" [0, 1000]
             => "Replays of one dead letter before it goes to mutt:dlq:dead.";
-        remediation_backoff_base: u64 = "REMEDIATION_BACKOFF_BASE" "60" [0, 86400] unit "s"
+        remediation_backoff_base: u64 = "REMEDIATION_BACKOFF_BASE" "60" [0, 86_400] unit "s"
             => "A dead letter waits this × 2^replays after its last failure.";
-        remediation_batch_size: u64 = "REMEDIATION_BATCH_SIZE" "100" [1, 100000] unit "entries"
+        remediation_batch_size: u64 = "REMEDIATION_BATCH_SIZE" "100" [1, 100_000] unit "entries"
             => "The most dead letters replayed in one step.";
     }
     "Shutdown" {

@@ -1,4 +1,4 @@
-//! Chance that is the same everywhere: SplitMix64 (Steele, Lea, Flood 2014). A library's generator
+//! Chance that is the same everywhere: `SplitMix64` (Steele, Lea, Flood 2014). A library's generator
 //! may change with its version; recorded traffic must not.
 
 /// A seeded source of numbers.

@@ -3,6 +3,11 @@
 //!
 //! `MUTT_TEST_CYCLES` sets the number of kills (default 50), `MUTT_TEST_SEED` the moments.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod support;
 
 use std::collections::HashMap;

@@ -1,6 +1,11 @@
 //! What a server must survive, or refuse with words that help: full and read-only disks, taken
 //! ports, damaged and newer databases, garbage on every listener.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod support;
 
 use std::io::{Read as _, Write as _};

@@ -4,7 +4,6 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use crate::cli::Cli;
-use crate::exit::Outcome;
 
 /// Completions for a shell, on standard output.
 #[derive(Debug, Args)]
@@ -17,13 +16,12 @@ pub struct Completions {
 
 impl Completions {
     /// Prints them.
-    pub fn run(self) -> Outcome {
+    pub fn run(self) {
         clap_complete::generate(
             self.shell,
             &mut Cli::command(),
             "mutt",
             &mut std::io::stdout(),
         );
-        Ok(())
     }
 }

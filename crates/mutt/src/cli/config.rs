@@ -116,15 +116,14 @@ async fn show(context: &Context) -> Outcome {
         .collect();
     let base = context.loaded.dynamic();
     for key in KEYS {
-        let (value, origin) = match stored.get(key.name) {
-            Some(value) => (value.clone(), "dynamic".to_owned()),
-            None => {
-                let origin = key
-                    .variable
-                    .and_then(|variable| context.loaded.origins.get(variable))
-                    .map_or_else(|| "default".to_owned(), |(_, origin)| origin.to_string());
-                (base.text(key.name).to_owned(), origin)
-            }
+        let (value, origin) = if let Some(value) = stored.get(key.name) {
+            (value.clone(), "dynamic".to_owned())
+        } else {
+            let origin = key
+                .variable
+                .and_then(|variable| context.loaded.origins.get(variable))
+                .map_or_else(|| "default".to_owned(), |(_, origin)| origin.to_string());
+            (base.text(key.name).to_owned(), origin)
         };
         rows.push((key.name.to_owned(), value, origin));
     }
@@ -136,8 +135,9 @@ async fn show(context: &Context) -> Outcome {
         output::json(&object);
     } else {
         let mut table = Table::new(&["SETTING", "VALUE", "ORIGIN"]);
-        rows.into_iter()
-            .for_each(|(name, value, origin)| table.row([name, value, origin]));
+        for (name, value, origin) in rows {
+            table.row([name, value, origin]);
+        }
         table.print();
     }
     Ok(())

@@ -78,18 +78,17 @@ impl Demo {
     /// Runs until Ctrl-C.
     pub async fn run(self, global: &Global) -> Outcome {
         telemetry::init("error", false, "demo");
-        let (dir, _temporary) = match &self.keep {
-            Some(dir) => (dir.clone(), None),
-            None => {
-                let dir = std::env::temp_dir().join(format!("mutt-demo-{}", std::process::id()));
-                (dir.clone(), Some(Temporary(dir)))
-            }
+        let (dir, _temporary) = if let Some(dir) = &self.keep {
+            (dir.clone(), None)
+        } else {
+            let dir = std::env::temp_dir().join(format!("mutt-demo-{}", std::process::id()));
+            (dir.clone(), Some(Temporary(dir)))
         };
         let mock = MockMoog::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
             .await
             .map_err(Failure::failed)?;
         let ports = Ports::find(self.port_base)?;
-        let context = Context::from_sources(&self.sources(global, &dir, &ports, &mock), false)?;
+        let context = Context::from_sources(&sources(global, &dir, &ports, &mock), false)?;
         let server = Server::start(&context, &Role::ALL).await?;
         sample_data(&*server.engine).await?;
         self.greet(&dir, &ports, &mock);
@@ -142,54 +141,6 @@ impl Demo {
             output::count(mock.stats(Duration::from_secs(1)).unique)
         ));
         Ok(())
-    }
-
-    fn sources(
-        &self,
-        global: &Global,
-        dir: &std::path::Path,
-        ports: &Ports,
-        mock: &MockMoog,
-    ) -> Sources {
-        let mut sources = Sources {
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .filter(|(name, _)| name == "USER")
-                .collect(),
-            file: None,
-        };
-        if let Some(path) = &global.config {
-            if let Ok(text) = std::fs::read_to_string(path) {
-                sources.file = Some((path.clone(), text));
-            }
-        }
-        for (name, value) in [
-            ("MUTT_DATA_DIR", dir.display().to_string()),
-            ("POD_NAME", "demo".into()),
-            ("SERVER_PORT_INGESTOR", ports.ingest.to_string()),
-            ("SYSLOG_UDP_ADDR", ports.syslog.to_string()),
-            ("SYSLOG_TCP_ADDR", ports.syslog.to_string()),
-            ("SERVER_PORT_WEBUI", ports.webui.to_string()),
-            // One process: the ingest port shows health and metrics of all roles.
-            ("SERVER_PORT_ALERTER", "0".into()),
-            ("SERVER_PORT_ALERTER_METRICS", "0".into()),
-            ("SERVER_PORT_MOOG_FORWARDER", "0".into()),
-            ("SERVER_PORT_MOOG_METRICS", "0".into()),
-            ("METRICS_PORT_REMEDIATION", "0".into()),
-            ("HEALTH_PORT_REMEDIATION", "0".into()),
-            ("MOOG_WEBHOOK_URL", mock.url()),
-            // Short, so that a visitor sees things fail and heal within two minutes.
-            ("CIRCUIT_BREAKER_THRESHOLD", "5".into()),
-            ("CIRCUIT_BREAKER_TIMEOUT", "10".into()),
-            ("REMEDIATION_SCAN_INTERVAL", "10".into()),
-            ("REMEDIATION_BACKOFF_BASE", "5".into()),
-            ("UNHANDLED_EVENT_WINDOW", "300".into()),
-        ] {
-            sources.environment.insert(name.into(), value);
-        }
-        sources
     }
 
     fn greet(&self, dir: &std::path::Path, ports: &Ports, mock: &MockMoog) {
@@ -277,6 +228,47 @@ impl Demo {
             output::count(mock.stats(Duration::from_secs(1)).unique),
         ));
     }
+}
+
+/// Settings of the demo: everything on free ports of the loopback interface.
+fn sources(global: &Global, dir: &std::path::Path, ports: &Ports, mock: &MockMoog) -> Sources {
+    let mut sources = Sources {
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name == "USER")
+            .collect(),
+        file: None,
+    };
+    if let Some(path) = &global.config
+        && let Ok(text) = std::fs::read_to_string(path)
+    {
+        sources.file = Some((path.clone(), text));
+    }
+    for (name, value) in [
+        ("MUTT_DATA_DIR", dir.display().to_string()),
+        ("POD_NAME", "demo".into()),
+        ("SERVER_PORT_INGESTOR", ports.ingest.to_string()),
+        ("SYSLOG_UDP_ADDR", ports.syslog.to_string()),
+        ("SYSLOG_TCP_ADDR", ports.syslog.to_string()),
+        ("SERVER_PORT_WEBUI", ports.webui.to_string()),
+        // One process: the ingest port shows health and metrics of all roles.
+        ("SERVER_PORT_ALERTER", "0".into()),
+        ("SERVER_PORT_ALERTER_METRICS", "0".into()),
+        ("SERVER_PORT_MOOG_FORWARDER", "0".into()),
+        ("SERVER_PORT_MOOG_METRICS", "0".into()),
+        ("METRICS_PORT_REMEDIATION", "0".into()),
+        ("HEALTH_PORT_REMEDIATION", "0".into()),
+        ("MOOG_WEBHOOK_URL", mock.url()),
+        // Short, so that a visitor sees things fail and heal within two minutes.
+        ("CIRCUIT_BREAKER_THRESHOLD", "5".into()),
+        ("CIRCUIT_BREAKER_TIMEOUT", "10".into()),
+        ("REMEDIATION_SCAN_INTERVAL", "10".into()),
+        ("REMEDIATION_BACKOFF_BASE", "5".into()),
+        ("UNHANDLED_EVENT_WINDOW", "300".into()),
+    ] {
+        sources.environment.insert(name.into(), value);
+    }
+    sources
 }
 
 async fn wait_until(began: tokio::time::Instant, seconds: Option<u64>) {

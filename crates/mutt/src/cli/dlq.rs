@@ -67,7 +67,7 @@ enum Command {
 /// Which entries are meant.
 #[derive(Clone, Debug, Args)]
 struct Which {
-    /// Only this reason: malformed, shed, poison, refused, retries_exhausted
+    /// Only this reason: malformed, shed, poison, refused, `retries_exhausted`
     #[arg(long, value_parser = reason)]
     reason: Option<Reason>,
     /// Only entries that contain this text

@@ -46,7 +46,9 @@ impl Hosts {
                 if context.json {
                     output::json(&hosts);
                 } else {
-                    hosts.iter().for_each(|host| output::line(host));
+                    for host in &hosts {
+                        output::line(host);
+                    }
                 }
             }
             HostsCommand::Add { hostname, reason } => {
@@ -113,9 +115,9 @@ impl Teams {
                     output::json(&rows);
                 } else {
                     let mut table = Table::new(&["HOST", "TEAM"]);
-                    teams
-                        .into_iter()
-                        .for_each(|(host, team)| table.row([host, team]));
+                    for (host, team) in teams {
+                        table.row([host, team]);
+                    }
                     table.print();
                 }
             }

@@ -132,7 +132,10 @@ impl Cli {
             Command::Bench(bench) => bench.run(global).await,
             Command::Doctor(doctor) => doctor.run(global).await,
             Command::MockMoog(mock) => mock.run(global.json).await,
-            Command::Completions(completions) => completions.run(),
+            Command::Completions(completions) => {
+                completions.run();
+                Ok(())
+            }
         }
     }
 }

@@ -152,11 +152,8 @@ impl Send {
         if let Some(to) = &self.to {
             match self.kind {
                 Kind::Http => {
-                    http = Some(if to.ends_with("/ingest") {
-                        to.clone()
-                    } else {
-                        format!("{}/ingest", to.trim_end_matches('/'))
-                    })
+                    let base = to.trim_end_matches('/').trim_end_matches("/ingest");
+                    http = Some(format!("{base}/ingest"));
                 }
                 Kind::Syslog => {
                     let addr = to

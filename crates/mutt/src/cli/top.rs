@@ -98,9 +98,9 @@ impl Top {
                 let _ = write!(out, "\x1b[J");
                 let _ = out.flush();
             } else if self.once {
-                draw(&look, None, output::colour())
-                    .iter()
-                    .for_each(|line| output::line(line));
+                for line in draw(&look, None, output::colour()) {
+                    output::line(&line);
+                }
             } else if let Some(rates) = &rates {
                 let depth: u64 = look.state.queues.iter().map(|queue| queue.depth).sum();
                 output::line(&format!(

@@ -162,20 +162,34 @@ impl Collector for ProcessMetrics {
         let cpu = ConstCounter::new(stat.cpu_seconds);
         cpu.encode(encoder.encode_descriptor(
             "process_cpu_seconds",
-            "CPU time used, user and system",
+            "CPU time used, user and system.",
             None,
             cpu.metric_type(),
         )?)?;
         for (name, help, value) in [
             (
                 "process_resident_memory_bytes",
-                "Resident memory",
+                "Resident memory.",
                 stat.resident_bytes,
             ),
-            ("process_open_fds", "Open file descriptors", stat.open_files),
+            (
+                "process_virtual_memory_bytes",
+                "Virtual memory.",
+                stat.virtual_bytes,
+            ),
+            (
+                "process_open_fds",
+                "Open file descriptors.",
+                stat.open_files,
+            ),
+            (
+                "process_max_fds",
+                "The most file descriptors that may be open.",
+                stat.max_files,
+            ),
             (
                 "process_start_time_seconds",
-                "Start of the process, seconds since 1970",
+                "Start of the process, seconds since 1970.",
                 stat.started,
             ),
         ] {
@@ -189,13 +203,15 @@ impl Collector for ProcessMetrics {
 struct ProcessStat {
     cpu_seconds: f64,
     resident_bytes: f64,
+    virtual_bytes: f64,
     open_files: f64,
+    max_files: f64,
     started: f64,
 }
 
 impl ProcessStat {
     /// From proc(5). Linux counts in ticks of 1/100 s for user space on every platform we run on,
-    /// and in pages of 4 KiB on x86-64 and most of aarch64; VmRSS is in KiB everywhere.
+    /// and in pages of 4 KiB on x86-64 and most of aarch64; `VmRSS` is in KiB everywhere.
     fn read() -> Option<Self> {
         const TICKS: f64 = 100.0;
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -203,13 +219,16 @@ impl ProcessStat {
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let number = |index: usize| fields.get(index)?.parse::<f64>().ok();
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let kib: f64 = status
+        let kib = |name| -> Option<f64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().trim_end_matches(" kB").parse().ok()
+        };
+        let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+        let max_files = limits
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .ok()?;
+            .find_map(|line| line.strip_prefix("Max open files"))?
+            .split_whitespace()
+            .next()?;
         let boot: f64 = std::fs::read_to_string("/proc/stat")
             .ok()?
             .lines()
@@ -218,8 +237,13 @@ impl ProcessStat {
             .ok()?;
         Some(Self {
             cpu_seconds: (number(11)? + number(12)?) / TICKS,
-            resident_bytes: kib * 1024.0,
+            resident_bytes: kib("VmRSS:")? * 1024.0,
+            virtual_bytes: kib("VmSize:")? * 1024.0,
             open_files: std::fs::read_dir("/proc/self/fd").ok()?.count() as f64,
+            max_files: match max_files {
+                "unlimited" => u64::MAX as f64,
+                number => number.parse().ok()?,
+            },
             started: boot + number(19)? / TICKS,
         })
     }

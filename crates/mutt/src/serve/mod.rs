@@ -27,7 +27,7 @@ use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, IngestMetrics};
-use mutt_web::Totals;
+use mutt_web::{Totals, WebMetrics};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -337,10 +337,14 @@ impl Build<'_> {
         let ingest = has(Role::Ingestor).then(|| IngestMetrics::register(&mut self.registry));
         let alerter_metrics =
             has(Role::Alerter).then(|| AlerterMetrics::register(&mut self.registry));
+        if let (Some(metrics), None) = (&alerter_metrics, &ingest) {
+            metrics.register_ingest_depth(&mut self.registry);
+        }
         let forwarder_metrics =
             has(Role::Forwarder).then(|| ForwarderMetrics::register(&mut self.registry));
         let remediation_metrics =
             has(Role::Remediation).then(|| RemediationMetrics::register(&mut self.registry));
+        let web_metrics = has(Role::Webui).then(|| WebMetrics::register(&mut self.registry));
         let registry = Arc::new(std::mem::take(&mut self.registry));
         let totals = totals(
             ingest.clone(),
@@ -373,13 +377,16 @@ impl Build<'_> {
                 self.serve(port, role, mutt_http::fallbacks(router))?;
             }
         }
-        if has(Role::Webui) && settings.server_port_webui != 0 {
+        if let Some(metrics) = web_metrics
+            && settings.server_port_webui != 0
+        {
             let process = self.process.clone();
             let api = mutt_web::Api {
                 engine: self.engine.clone(),
                 keys: self.keys.webui.clone(),
                 totals: totals.clone(),
                 problems: Arc::new(move || process.problems()),
+                metrics,
                 version: env!("CARGO_PKG_VERSION"),
             };
             let pages = role_router(

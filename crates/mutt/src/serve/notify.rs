@@ -1,5 +1,5 @@
 //! Tells systemd how far the service is (`Type=notify`); does nothing elsewhere. The protocol is one
-//! datagram to `$NOTIFY_SOCKET` (sd_notify(3)).
+//! datagram to `$NOTIFY_SOCKET` (`sd_notify(3)`).
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};

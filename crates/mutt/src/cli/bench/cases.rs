@@ -15,7 +15,7 @@ use crate::cli::bench::{Case, Figure};
 use crate::exit::{Failure, Outcome};
 
 /// How long a backlog may take to be decided after the load ended.
-const DRAIN: Duration = Duration::from_secs(300);
+const DRAIN: Duration = Duration::from_mins(5);
 
 fn figure(case: &'static str, what: &str, value: f64, unit: &'static str, target: &str) -> Figure {
     Figure {
@@ -338,6 +338,8 @@ async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
         ],
     )
     .await?;
+    // For the first period after a start the limit counts as used: nothing goes out.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let engine = server.engine()?;
     let (began, started) = (Instant::now(), jiff::Timestamp::now());
     let sender = tokio::spawn(paced(server.ingest, RATE, duration, began));
