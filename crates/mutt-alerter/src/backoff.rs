@@ -28,8 +28,7 @@ impl Backoff {
         let factor = 2_u32.checked_pow(self.failures).unwrap_or(u32::MAX);
         let ceiling = self.base.saturating_mul(factor).min(self.max);
         self.failures = self.failures.saturating_add(1);
-        let half = ceiling / 2;
-        half + (ceiling - half).mul_f64(rand::rng().random::<f64>())
+        ceiling.mul_f64(0.5 + 0.5 * rand::rng().random::<f64>())
     }
 
     /// Whether the last attempt failed.

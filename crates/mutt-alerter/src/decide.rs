@@ -322,7 +322,10 @@ fn alert_element(
         environment: Cow::Borrowed(environment.name()),
         traceparent: None,
     };
-    alert.to_json()
+    // The element again with its quotes escaped, the message, and the names.
+    let mut json = Vec::with_capacity(element.len() * 5 / 4 + view.message.len() + 512);
+    serde_json::to_writer(&mut json, &alert).expect("an alert is always representable as JSON");
+    json
 }
 
 fn live(

@@ -106,6 +106,9 @@ async fn refresh(shared: &Shared) -> Result<(), EngineError> {
     let metrics = &shared.metrics;
     metrics.set_alert_depth(shared.engine.alert_depth().await?);
     metrics
+        .ingest_queue_depth
+        .set(gauge(shared.engine.event_depth().await?));
+    metrics
         .dlq_depth
         .set(gauge(shared.engine.dlq_depth(Dlq::Alerter).await?));
     let status = shared.engine.status().await?;

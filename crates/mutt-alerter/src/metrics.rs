@@ -97,6 +97,8 @@ pub struct AlerterMetrics {
     pub db_write_latency: Histogram,
     /// Seconds from the receipt of an event to its settled decision; one observation per event.
     pub decision_latency: Histogram,
+    /// Events waiting to be decided; exported by [`register_ingest_depth`](Self::register_ingest_depth).
+    pub ingest_queue_depth: Gauge,
     /// Alerts waiting for the forwarder.
     pub alert_queue_depth: Gauge,
     /// Events that the alerters hold.
@@ -158,6 +160,7 @@ impl AlerterMetrics {
             processing_latency: latency(),
             db_write_latency: latency(),
             decision_latency: Histogram::new(DECISION_BUCKETS),
+            ingest_queue_depth: Gauge::default(),
             alert_queue_depth: Gauge::default(),
             processing_list_depth: Gauge::default(),
             dlq_depth: Gauge::default(),
@@ -219,6 +222,15 @@ impl AlerterMetrics {
             ages,
         );
         metrics
+    }
+
+    /// Exports the depth of the ingest queue too, for a process that has no ingestor to do so.
+    pub fn register_ingest_depth(&self, registry: &mut Registry) {
+        registry.register(
+            "mutt_ingest_queue_depth",
+            "Events waiting to be decided",
+            self.ingest_queue_depth.clone(),
+        );
     }
 
     fn enter(&self, registry: &mut Registry) {

@@ -146,6 +146,6 @@ mod tests {
         assert!(changed.policy.audit_unhandled);
         assert_eq!(changed.shed_mode, ShedMode::Dlq);
         assert_eq!(changed.policy.unhandled.threshold, 7);
-        assert_eq!(changed.policy.unhandled.window, Duration::from_secs(60));
+        assert_eq!(changed.policy.unhandled.window, Duration::from_mins(1));
     }
 }

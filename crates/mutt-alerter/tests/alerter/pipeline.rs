@@ -426,7 +426,7 @@ async fn health_and_gauges_tell_what_is() {
 async fn it_ends_at_once_where_nothing_waits() {
     let mut rig = Rig::new();
     rig.start_with(AlerterOptions {
-        claim_wait: Duration::from_secs(3600),
+        claim_wait: Duration::from_hours(1),
         ..Rig::options()
     });
     rig.rules_loaded(0).await;
