@@ -1,6 +1,7 @@
 //! The API that people and tools use. It reads and writes through the engine only; the command
 //! line's live views know nothing but this API.
 
+mod metrics;
 mod status;
 mod stream;
 
@@ -15,6 +16,7 @@ use axum::routing::get;
 use mutt_engine::Engine;
 use mutt_http::Keys;
 
+pub use metrics::WebMetrics;
 pub use status::Totals;
 
 /// What the handlers share.
@@ -28,6 +30,8 @@ pub struct Api {
     pub totals: Arc<dyn Fn() -> Totals + Send + Sync>,
     /// What is wrong now, in words.
     pub problems: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// What it counts.
+    pub metrics: WebMetrics,
     /// The program's version.
     pub version: &'static str,
 }
@@ -43,6 +47,7 @@ impl std::fmt::Debug for Api {
 /// The API's routes.
 pub fn router(api: Api) -> Router {
     let keys = api.keys.clone();
+    let metrics = api.metrics.clone();
     let data = Router::new()
         .route("/api/v2/status", get(status::status))
         .route("/api/v2/metrics", get(status::rates))
@@ -56,6 +61,9 @@ pub fn router(api: Api) -> Router {
         .route("/api/v2/version", get(status::version))
         .merge(data)
         .layer(middleware::map_response(versioned))
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            metrics::count(metrics.clone(), request, next)
+        }))
         .with_state(api)
 }
 
