@@ -20,6 +20,7 @@ pub(super) fn parse<'a>(text: &'a str, received_at: Timestamp, message: &mut Mes
     let (sequence, rest) = sequence(start);
     if let Some(content) = header(rest, received_at, message) {
         message.sequence = sequence;
+        let content = behind_relay(content, received_at, message);
         return read_content(content, message);
     }
     // No header at all. Without a priority either, it is just text, which stays as it is.
@@ -88,6 +89,29 @@ fn header<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) 
         }
     }
     None
+}
+
+/// Skips the header that a Cisco device wrote itself where a relay put its own in front of it:
+/// `733: *Nov 21 14:30:11.776: %LINK-3-UPDOWN: …`. The device's own time counts.
+fn behind_relay<'a>(
+    content: &'a str,
+    received_at: Timestamp,
+    message: &mut Message<'a>,
+) -> &'a str {
+    let (Some(number), rest) = sequence(content) else {
+        return content;
+    };
+    let before = (message.time, message.device_time, message.notes);
+    let rest = time(rest, received_at, message).map_or(rest, content_after_colon);
+    if vendor::mnemonic(rest).is_none() {
+        (message.time, message.device_time, message.notes) = before;
+        return content;
+    }
+    if message.time.is_none() {
+        message.time = before.0;
+    }
+    message.sequence = Some(number);
+    rest
 }
 
 /// IOS-XR's `LC/0/2/CPU0:Jul  7 20:16:14.834`; what follows.

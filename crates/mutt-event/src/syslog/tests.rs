@@ -46,6 +46,15 @@ const NO_HOST: &str = "192.0.2.7";
 
 #[rustfmt::skip]
 const LINES: &[Row] = &[
+    // A relay's header in front of the device's own
+    ("<189>Nov 21 13:00:04 core1 733: *Nov 21 13:00:03.776: %SYS-5-CONFIG_I: Configured from console",
+     "core1", "%SYS-5-CONFIG_I: Configured from console", "%SYS-5-CONFIG_I", 5, "2026-11-21T13:00:03.776Z",
+     &["no_year", "clock_not_set"]),
+    ("<189>Nov 21 13:00:04 core1 733: *Mar  1 00:00:01.000: %SYS-5-CONFIG_I: Configured from console",
+     "core1", "%SYS-5-CONFIG_I: Configured from console", "%SYS-5-CONFIG_I", 5, "2026-11-21T13:00:04Z",
+     &["no_year", "clock_not_set"]),
+    ("<189>Nov 21 13:00:04 core1 733: no Cisco message",
+     "core1", "733: no Cisco message", "", 5, "2026-11-21T13:00:04Z", &["no_year"]),
     // RFC 5424
     ("<34>1 2026-11-21T13:00:00.003Z web1.example.com su 4711 ID47 - 'su root' failed",
      "web1.example.com", "'su root' failed", "su", 2, "2026-11-21T13:00:00.003Z", &[]),
