@@ -2,10 +2,13 @@
 //! beside a handler in the same server that reads the body and answers 200.
 //!
 //! `cargo bench -p mutt-ingest --bench http` prints rates and the ratio; the goal for single events
-//! is 60 %. Sender and server share the machine.
+//! is 60 %. Sender and server share the machine. `BENCH_DIR` says where the data goes (a tmpfs takes
+//! the disk out), `BENCH_SECONDS` how long each load lasts.
 
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -15,6 +18,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{Dynamic, EventQueue as _};
+use mutt_event::Batch;
 use mutt_http::{Budget, Keys, Limits, RequestBody, Server};
 use mutt_ingest::{Admission, HttpIngest, HttpOptions, IngestMetrics};
 use prometheus_client::registry::Registry;
@@ -37,32 +41,92 @@ fn main() {
         .unwrap_or(3);
     let round = Duration::from_secs(seconds);
     runtime.block_on(async {
-        let dir = tempfile::TempDir::new().expect("a directory");
+        let dir = std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
+        let dir = tempfile::TempDir::new_in(dir).expect("a directory");
+        println!("fdatasync of 20 kB: median {:.0?}", sync_time(dir.path()));
         let engine = Embedded::open(dir.path(), Mode::Server).expect("the engine opens");
         engine.set_queue_limit(u64::MAX >> 1);
         let ingest = ingestor(engine.clone());
         let bare = bare();
+        println!(
+            "enqueue alone, {CONNECTIONS} callers: {:.0} events/s",
+            enqueue(&engine, round).await
+        );
         for (name, body, events, connections) in [
             ("single", event(0), 1, CONNECTIONS),
-            ("batch of 100", (0..100).map(event).collect::<Vec<_>>().join("\n"), 100, 16),
+            (
+                "batch of 100",
+                (0..100).map(event).collect::<Vec<_>>().join("\n"),
+                100,
+                16,
+            ),
         ] {
             let mut ratios = Vec::new();
             for _ in 0..3 {
-                let (bare, bare_p99) = load(bare, &body, connections, round).await;
-                let (durable, p99) = load(ingest, &body, connections, round).await;
-                ratios.push(durable / bare);
+                let bare = load(bare, &body, connections, round).await;
+                let durable = load(ingest, &body, connections, round).await;
+                ratios.push(durable.rate / bare.rate);
+                println!("{name}: bare {bare}");
                 println!(
-                    "{name}: bare {bare:.0} req/s (p99 {bare_p99:.2?}), durable {durable:.0} req/s = \
-                     {:.0} events/s (p99 {p99:.2?}), {:.0} %",
-                    durable * f64::from(events),
-                    100.0 * durable / bare,
+                    "{name}: durable {durable} = {:.0} events/s, {:.0} %",
+                    durable.rate * f64::from(events),
+                    100.0 * durable.rate / bare.rate,
                 );
             }
             ratios.sort_by(f64::total_cmp);
             println!("{name}: median {:.0} %", 100.0 * ratios[1]);
         }
-        println!("{} events queued", engine.event_depth().await.expect("the engine answers"));
+        println!(
+            "{} events queued",
+            engine.event_depth().await.expect("the engine answers")
+        );
     });
+}
+
+/// What the disk allows just now: senders who wait cannot be faster than this often.
+fn sync_time(dir: &Path) -> Duration {
+    let mut file = std::fs::File::create(dir.join("sync")).expect("a file");
+    let block = vec![0; 20_000];
+    let mut times: Vec<_> = (0..200)
+        .map(|_| {
+            file.write_all(&block).expect("the disk has room");
+            let began = Instant::now();
+            file.sync_data().expect("the disk works");
+            began.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// What the engine takes from as many callers, without HTTP: the part that is not ours.
+async fn enqueue(engine: &Arc<Embedded>, round: Duration) -> f64 {
+    let element: Arc<[u8]> = event(0).into_bytes().into();
+    let (stop, count) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let began = Instant::now();
+    let callers: Vec<_> = (0..CONNECTIONS)
+        .map(|_| {
+            let (engine, element) = (engine.clone(), element.clone());
+            let (stop, count) = (stop.clone(), count.clone());
+            tokio::spawn(async move {
+                while !stop.load(Relaxed) {
+                    let batch = Batch::from_iter([&*element]);
+                    engine.enqueue(batch).await.expect("the engine takes it");
+                    count.fetch_add(1, Relaxed);
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(round).await;
+    stop.store(true, Relaxed);
+    let rate = count.load(Relaxed) as f64 / began.elapsed().as_secs_f64();
+    for caller in callers {
+        caller.await.expect("the caller ends");
+    }
+    rate
 }
 
 fn event(n: usize) -> String {
@@ -113,8 +177,44 @@ fn server() -> Server {
     Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Limits::default()).expect("a free port")
 }
 
-/// Requests per second, and the 99th percentile of their latency.
-async fn load(to: SocketAddr, body: &str, connections: usize, round: Duration) -> (f64, Duration) {
+/// Processor time of the whole process so far, sender included; other work on the machine does not
+/// disturb it as it does rates.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("this is Linux");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let ticks: u64 = fields[11..13]
+        .iter()
+        .map(|field| field.parse::<u64>().expect("ticks"))
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// What one load came to.
+struct Load {
+    /// Requests per second.
+    rate: f64,
+    /// The 99th percentile of latency.
+    p99: Duration,
+    /// Processor time per request.
+    cost: Duration,
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { rate, p99, cost } = self;
+        write!(
+            f,
+            "{rate:.0} req/s (p99 {p99:.2?}, processor {cost:.1?} per request)"
+        )
+    }
+}
+
+async fn load(to: SocketAddr, body: &str, connections: usize, round: Duration) -> Load {
     let request: Arc<[u8]> = format!(
         "POST /ingest HTTP/1.1\r\nhost: bench\r\nx-api-key: {KEY}\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
@@ -126,7 +226,7 @@ async fn load(to: SocketAddr, body: &str, connections: usize, round: Duration) -
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicU64::new(0)),
     );
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), processor_time());
     let clients: Vec<_> = (0..connections)
         .map(|_| {
             let (request, stop, count) = (request.clone(), stop.clone(), count.clone());
@@ -160,5 +260,13 @@ async fn load(to: SocketAddr, body: &str, connections: usize, round: Duration) -
         latencies.extend(client.await.expect("the client ends"));
     }
     latencies.sort_unstable();
-    (rate, latencies[latencies.len() * 99 / 100])
+    let requests = u32::try_from(latencies.len())
+        .expect("a few seconds")
+        .max(1);
+    let cost = processor_time().saturating_sub(used) / requests;
+    Load {
+        rate,
+        p99: latencies[latencies.len() * 99 / 100],
+        cost,
+    }
 }

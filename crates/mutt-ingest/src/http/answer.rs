@@ -21,7 +21,7 @@ static CORRELATION_HEADER: HeaderName = HeaderName::from_static("x-correlation-i
 pub(super) enum Correlation {
     /// The sender's: visible ASCII, not too long.
     Given(HeaderValue),
-    /// Ours: a UUIDv7.
+    /// Ours: a `UUIDv7`.
     Made([u8; 36]),
 }
 
@@ -52,15 +52,29 @@ impl Correlation {
 pub(super) struct Queued {
     /// Events waiting now.
     pub depth: u64,
-    /// Of a batch: accepted, rejected, and the first reasons.
-    pub batch: Option<(usize, usize, Vec<(usize, String)>)>,
+    /// What became of a batch.
+    pub batch: Option<BatchResult>,
+}
+
+/// What became of the records of a batch.
+#[derive(Debug)]
+pub(super) struct BatchResult {
+    pub accepted: usize,
+    pub rejected: usize,
+    /// The first reasons, by position in the batch.
+    pub errors: Vec<(usize, String)>,
 }
 
 impl Queued {
     pub(super) fn response(self, correlation: &Correlation) -> Response<Full<Bytes>> {
         let mut body = Vec::with_capacity(128);
         body.extend_from_slice(br#"{"status":"queued","#);
-        if let Some((accepted, rejected, errors)) = &self.batch {
+        if let Some(BatchResult {
+            accepted,
+            rejected,
+            errors,
+        }) = &self.batch
+        {
             put(
                 &mut body,
                 format_args!(r#""accepted":{accepted},"rejected":{rejected},"errors":["#),

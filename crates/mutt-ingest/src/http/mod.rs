@@ -31,7 +31,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceExt as _};
 
-use self::answer::{Correlation, Failure, Queued};
+use self::answer::{BatchResult, Correlation, Failure, Queued};
 use self::decode::{Coding, Prepared};
 use self::rate::RateLimit;
 use crate::admission::Admission;
@@ -321,7 +321,11 @@ impl Inner {
         }
         Ok(Queued {
             depth,
-            batch: is_batch.then_some((accepted, rejected, errors)),
+            batch: is_batch.then_some(BatchResult {
+                accepted,
+                rejected,
+                errors,
+            }),
         })
     }
 }
@@ -348,12 +352,11 @@ async fn admin_page(State(inner): State<Arc<Inner>>, headers: HeaderMap) -> Page
 
 impl Failure {
     fn engine(error: &EngineError) -> Self {
-        let queue = match *error {
-            EngineError::Full { depth, limit } => Some((depth, limit)),
-            _ => {
-                tracing::warn!(%error, "events could not be made durable");
-                None
-            }
+        let queue = if let EngineError::Full { depth, limit } = *error {
+            Some((depth, limit))
+        } else {
+            tracing::warn!(%error, "events could not be made durable");
+            None
         };
         let message = if queue.is_some() {
             "Service Unavailable - queue full"

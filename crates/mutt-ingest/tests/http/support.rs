@@ -29,7 +29,6 @@ pub const MAX_BODY: usize = 1 << 20;
 pub struct Ingestor {
     pub address: SocketAddr,
     pub engine: Arc<Embedded>,
-    pub metrics: IngestMetrics,
     pub keys: Arc<Keys>,
     pub dynamic: watch::Sender<Arc<Dynamic>>,
     pub client: Client,
@@ -48,7 +47,7 @@ impl Ingestor {
         let engine = open(dir.path());
         let mut registry = Registry::default();
         let metrics = IngestMetrics::register(&mut registry);
-        let admission = Admission::new(engine.clone(), metrics.clone());
+        let admission = Admission::new(engine.clone(), metrics);
         let (sender, dynamic) = watch::channel(Arc::new(Dynamic::default()));
         let keys = Arc::new(Keys::new([KEY]));
         let options = HttpOptions {
@@ -74,7 +73,6 @@ impl Ingestor {
         Self {
             address,
             engine,
-            metrics,
             keys,
             dynamic: sender,
             client: Client::new(),
@@ -141,7 +139,7 @@ impl Ingestor {
     }
 
     /// The value of a series on the metrics page.
-    pub async fn series(&self, series: &str) -> f64 {
+    pub async fn series(&self, series: &str) -> u64 {
         let page = self
             .client
             .get(self.url("/metrics"))
