@@ -78,12 +78,6 @@ impl Health {
     /// How it fares now.
     pub fn report(&self) -> HealthReport {
         let mut report = self.0.lock().clone();
-        let failure = || {
-            report
-                .last_failure
-                .as_ref()
-                .map_or("", |failure| failure.error.as_str())
-        };
         let (status, detail) = if let Some(store) = &report.store {
             (
                 Condition::Failing,
@@ -97,7 +91,15 @@ impl Health {
                 "the sink accepts neither MOOG_API_KEY nor MOOG_API_KEY_NEXT: alerts stay queued";
             (Condition::Degraded, Some(detail.to_owned()))
         } else if report.circuit != CircuitState::Closed {
-            let detail = format!("the circuit is {}: {}", report.circuit.name(), failure());
+            let failure = match &report.last_failure {
+                Some(failure) => format!(" ({})", failure.error),
+                // Another pod, or an earlier life of this one, saw it.
+                None => String::new(),
+            };
+            let detail = format!(
+                "the circuit to the sink is {}{failure}: alerts wait, a probe goes out after circuit_breaker_timeout",
+                report.circuit.name()
+            );
             (Condition::Degraded, Some(detail))
         } else {
             (Condition::Ok, None)
@@ -129,7 +131,10 @@ mod tests {
         });
         assert_eq!(
             health.report().detail.as_deref(),
-            Some("the circuit is open: HTTP 503")
+            Some(
+                "the circuit to the sink is open (HTTP 503): alerts wait, a probe goes out after \
+                 circuit_breaker_timeout"
+            )
         );
         health.note(|report| report.configured = false);
         assert!(
