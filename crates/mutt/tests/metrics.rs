@@ -62,7 +62,7 @@ struct Metric {
     series: BTreeSet<Labels>,
 }
 
-/// Metrics by the name that queries use: with `_total` and `_info`.
+/// Metrics by the name that queries use: with `_total`.
 type Metrics = BTreeMap<String, Metric>;
 
 // --- the catalogue ------------------------------------------------------------------------------
@@ -75,12 +75,7 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
         .skip(1)
         .take_while(|line| !line.starts_with('#'))
         .filter(|line| line.starts_with("| `"))
-        .map(|line| {
-            line.trim_matches('|')
-                .split(" | ")
-                .map(|cell| cell.trim())
-                .collect()
-        })
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
         .collect()
 }
 
@@ -170,7 +165,6 @@ fn suffixes(kind: &str) -> &'static [&'static str] {
     match kind {
         "counter" => &["_total"],
         "gauge" => &[""],
-        "info" => &["_info"],
         "histogram" => &["_bucket", "_sum", "_count"],
         other => panic!("a type that MUTT does not use: {other}"),
     }
@@ -311,10 +305,10 @@ fn served(page: &str) -> Metrics {
     families(page)
         .into_iter()
         .map(|family| {
-            let suffix = match family.kind.as_str() {
-                "counter" => "_total",
-                "info" => "_info",
-                _ => "",
+            let suffix = if family.kind == "counter" {
+                "_total"
+            } else {
+                ""
             };
             let series = family.samples.into_keys().map(|(_, mut labels)| {
                 labels.remove("le");

@@ -10,8 +10,8 @@ use mutt_http::{Check, HealthReport};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::info::Info;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
 use crate::serve::Role;
@@ -137,13 +137,14 @@ impl mutt_http::Health for RoleHealth {
     }
 }
 
-/// `mutt_build_info{version}` is always 1.
+/// `mutt_build_info{version}` is always 1. A gauge, because readers of the older text format refuse a
+/// whole page for the type "info".
 pub fn register_build_info(registry: &mut Registry) {
-    registry.register(
-        "mutt_build",
-        "The program's version",
-        Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]),
-    );
+    let build = Family::<[(&str, &str); 1], Gauge>::default();
+    build
+        .get_or_create_owned(&[("version", env!("CARGO_PKG_VERSION"))])
+        .set(1);
+    registry.register("mutt_build_info", "The program's version", build);
 }
 
 /// The process metrics that every Prometheus client library has.
