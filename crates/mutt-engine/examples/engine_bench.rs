@@ -44,8 +44,15 @@ fn batch(first: u64, events: u64) -> Batch {
 fn percentile(latencies: &mut [Duration], share: f64) -> Duration {
     latencies.sort_unstable();
     let last = latencies.len().saturating_sub(1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
-    latencies.get((last as f64 * share) as usize).copied().unwrap_or_default()
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    latencies
+        .get((last as f64 * share) as usize)
+        .copied()
+        .unwrap_or_default()
 }
 
 fn report(what: &str, events: u64, took: Duration, latencies: &mut [Duration]) {
@@ -86,7 +93,12 @@ fn written() -> u64 {
 /// Processor time that this process has used so far, where the system tells.
 fn processor() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
     let ticks = |field: usize| fields.get(field).and_then(|text| text.parse::<u64>().ok());
     // 100 ticks a second on every Linux that runs this.
     Duration::from_millis((ticks(11).unwrap_or(0) + ticks(12).unwrap_or(0)) * 10)
@@ -116,7 +128,12 @@ async fn enqueue(directory: &Path, callers: u64, size: u64, time: Duration) {
         latencies.extend(task.await.expect("the caller ends well"));
     }
     let what = format!("enqueue, {callers} callers x {size} events");
-    report(&what, latencies.len() as u64 * size, start.elapsed(), &mut latencies);
+    report(
+        &what,
+        latencies.len() as u64 * size,
+        start.elapsed(),
+        &mut latencies,
+    );
     engine.close().await;
 }
 
@@ -157,12 +174,25 @@ fn decide(claim: EventClaim, number: &mut u64, unhandled: bool) -> Decision {
             correlation_id: EventId::new().to_string().into(),
         });
     }
-    let rule_hits = (0..RULES).map(|rule| (rule, claim.len() as u64 / RULES.cast_unsigned())).collect();
-    let outcome = Outcome { audit, rule_hits, unhandled: counts, ..Outcome::default() };
+    let rule_hits = (0..RULES)
+        .map(|rule| (rule, claim.len() as u64 / RULES.cast_unsigned()))
+        .collect();
+    let outcome = Outcome {
+        audit,
+        rule_hits,
+        unhandled: counts,
+        ..Outcome::default()
+    };
     Decision { claim, outcome }
 }
 
-async fn pipeline(directory: &Path, workers: u64, pace: Option<u64>, time: Duration, unhandled: bool) {
+async fn pipeline(
+    directory: &Path,
+    workers: u64,
+    pace: Option<u64>,
+    time: Duration,
+    unhandled: bool,
+) {
     let engine = fresh(directory);
     engine.set_queue_limit(50_000);
     let (written_before, processor_before) = (written(), processor());
@@ -203,14 +233,17 @@ async fn pipeline(directory: &Path, workers: u64, pace: Option<u64>, time: Durat
             tokio::spawn(async move {
                 let name: Arc<str> = format!("worker-{index}").into();
                 engine
-                    .heartbeat(WorkerKind::Alerter, &name, Duration::from_secs(3600))
+                    .heartbeat(WorkerKind::Alerter, &name, Duration::from_hours(1))
                     .await
                     .expect("taken");
                 let mut number = index << 32;
                 let mut latencies = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let wait = Duration::from_millis(100);
-                    let claim = engine.claim_events(&name, 1000, wait).await.expect("claimed");
+                    let claim = engine
+                        .claim_events(&name, 1000, wait)
+                        .await
+                        .expect("claimed");
                     let Some(claim) = claim else { continue };
                     let events = claim.len() as u64;
                     let decision = Arc::new(decide(claim, &mut number, unhandled));
@@ -228,7 +261,10 @@ async fn pipeline(directory: &Path, workers: u64, pace: Option<u64>, time: Durat
     for _ in 0..slices {
         tokio::time::sleep(time / slices).await;
         let now = decided.load(Ordering::Relaxed);
-        print!("  {:.0}/s", (now - before) as f64 / (time / slices).as_secs_f64());
+        print!(
+            "  {:.0}/s",
+            (now - before) as f64 / (time / slices).as_secs_f64()
+        );
         before = now;
     }
     println!();
@@ -243,22 +279,33 @@ async fn pipeline(directory: &Path, workers: u64, pace: Option<u64>, time: Durat
     }
     let what = format!(
         "receive-decide-audit, {workers} workers{}{}",
-        pace.map(|pace| format!(", {pace}/s offered")).unwrap_or_default(),
+        pace.map(|pace| format!(", {pace}/s offered"))
+            .unwrap_or_default(),
         if unhandled { ", all unhandled too" } else { "" }
     );
     let events = decided.load(Ordering::Relaxed);
     report(&what, events, took, &mut decides);
     let size = if pace.is_some() { 10 } else { 100 };
-    report("  its enqueues", enqueues.len() as u64 * size, took, &mut enqueues);
+    report(
+        "  its enqueues",
+        enqueues.len() as u64 * size,
+        took,
+        &mut enqueues,
+    );
     let sizes: Vec<_> = ["mutt.db", "mutt.db-wal"]
         .map(|file| std::fs::metadata(directory.join(file)).map_or(0, |data| data.len() >> 20))
         .into();
     println!(
         "  per event: {:.1} µs of processor time, {} bytes written",
-        (processor() - processor_before).as_secs_f64() * 1e6 / events as f64,
+        processor().saturating_sub(processor_before).as_secs_f64() * 1e6 / events as f64,
         (written() - written_before) / events.max(1)
     );
-    println!("  database {} MiB, log {} MiB, peak memory {} MiB", sizes[0], sizes[1], resident());
+    println!(
+        "  database {} MiB, log {} MiB, peak memory {} MiB",
+        sizes[0],
+        sizes[1],
+        resident()
+    );
     let closing = Instant::now();
     engine.close().await;
     println!("  closed in {:.2?}", closing.elapsed());
@@ -267,8 +314,13 @@ async fn pipeline(directory: &Path, workers: u64, pace: Option<u64>, time: Durat
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let base = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
-    let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let base = arguments
+        .next()
+        .map_or_else(std::env::temp_dir, PathBuf::from);
+    let seconds = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
     let only = arguments.next();
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     let directory = base.join(format!("mutt-engine-bench-{}", std::process::id()));

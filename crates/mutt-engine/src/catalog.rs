@@ -77,11 +77,13 @@ impl ConfigAuditRow {
         let mut text = String::new();
         write_sorted(&fields, &mut text);
         let digest = Sha256::digest(text.as_bytes());
-        digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string never fails.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        digest
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                // Writing to a string never fails.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 }
 

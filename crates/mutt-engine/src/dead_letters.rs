@@ -48,7 +48,9 @@ impl Dlq {
 
     /// The queue with this short name or key.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dlq| dlq.name() == name || dlq.key() == name)
+        Self::ALL
+            .into_iter()
+            .find(|dlq| dlq.name() == name || dlq.key() == name)
     }
 }
 
@@ -82,9 +84,15 @@ impl Reason {
 
     /// The reason with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Malformed, Self::Shed, Self::Poison, Self::Refused, Self::RetriesExhausted]
-            .into_iter()
-            .find(|reason| reason.name() == name)
+        [
+            Self::Malformed,
+            Self::Shed,
+            Self::Poison,
+            Self::Refused,
+            Self::RetriesExhausted,
+        ]
+        .into_iter()
+        .find(|reason| reason.name() == name)
     }
 
     /// Whether waiting can mend it, so that remediation replays it.

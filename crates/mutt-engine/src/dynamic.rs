@@ -137,7 +137,8 @@ keys! {
 
 /// The key with this name, or with this name in 2.5.
 pub fn key(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name || key.alias == Some(name))
+    KEYS.iter()
+        .find(|key| key.name == name || key.alias == Some(name))
 }
 
 impl Key {
@@ -172,7 +173,13 @@ impl Key {
                 allowed.contains(&word.as_str()).then_some(word)
             }
         };
-        checked.ok_or_else(|| format!("'{value}' is not allowed for {}: {}", self.name, self.allowed()))
+        checked.ok_or_else(|| {
+            format!(
+                "'{value}' is not allowed for {}: {}",
+                self.name,
+                self.allowed()
+            )
+        })
     }
 }
 
@@ -184,13 +191,19 @@ pub struct Dynamic {
 
 impl Default for Dynamic {
     fn default() -> Self {
-        Self { values: KEYS.iter().map(|key| (key.name, key.default.to_owned())).collect() }
+        Self {
+            values: KEYS
+                .iter()
+                .map(|key| (key.name, key.default.to_owned()))
+                .collect(),
+        }
     }
 }
 
 impl Dynamic {
     /// These values with others on top; what is unknown or not allowed is left out (it was checked
     /// when it was written).
+    #[must_use]
     pub fn with<'a>(&self, overrides: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut values = self.values.clone();
         for (name, value) in overrides {
@@ -208,17 +221,24 @@ impl Dynamic {
     /// # Panics
     /// Where there is no such key: a mistake in the program.
     pub fn text(&self, name: &str) -> &str {
-        self.values.get(name).map(String::as_str).expect("the key is in KEYS")
+        self.values
+            .get(name)
+            .map(String::as_str)
+            .expect("the key is in KEYS")
     }
 
     /// The value of an `Integer` key.
     pub fn integer(&self, name: &str) -> u64 {
-        self.text(name).parse().expect("integers were checked when they were set")
+        self.text(name)
+            .parse()
+            .expect("integers were checked when they were set")
     }
 
     /// The value of a `Number` key.
     pub fn number(&self, name: &str) -> f64 {
-        self.text(name).parse().expect("numbers were checked when they were set")
+        self.text(name)
+            .parse()
+            .expect("numbers were checked when they were set")
     }
 
     /// The value of a key in seconds.
@@ -327,7 +347,11 @@ pub async fn follow(engine: Arc<dyn Engine>, base: Dynamic) -> watch::Receiver<A
 
 async fn read(engine: &dyn Engine, base: &Dynamic) -> Result<Dynamic> {
     let stored = engine.config_overrides().await?;
-    Ok(base.with(stored.iter().map(|(key, value)| (key.as_str(), value.as_str()))))
+    Ok(base.with(
+        stored
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    ))
 }
 
 #[cfg(test)]
@@ -337,13 +361,19 @@ mod tests {
     #[test]
     fn every_default_is_allowed() {
         for key in KEYS {
-            assert_eq!(key.check(key.default).as_deref(), Ok(key.default), "{}", key.name);
+            assert_eq!(
+                key.check(key.default).as_deref(),
+                Ok(key.default),
+                "{}",
+                key.name
+            );
         }
     }
 
     #[test]
     fn overrides_win_and_aliases_are_understood() {
-        let values = Dynamic::default().with([("unhandled_threshold", "7"), ("log_level", "DEBUG")]);
+        let values =
+            Dynamic::default().with([("unhandled_threshold", "7"), ("log_level", "DEBUG")]);
         assert_eq!(values.integer("unhandled_event_threshold"), 7);
         assert_eq!(values.text("log_level"), "debug");
     }
@@ -355,6 +385,11 @@ mod tests {
             error.to_string(),
             "'0' is not allowed for moog_rate_limit: a whole number from 1 to 1000000"
         );
-        assert!(checked("nonsense", "1").expect_err("no such key").to_string().contains("log_level"));
+        assert!(
+            checked("nonsense", "1")
+                .expect_err("no such key")
+                .to_string()
+                .contains("log_level")
+        );
     }
 }

@@ -44,6 +44,10 @@ impl EngineError {
 
     /// How long a sender should wait before it tries again.
     pub fn retry_after(&self) -> Duration {
-        Duration::from_secs(if matches!(self, Self::Full { .. }) { 5 } else { 2 })
+        Duration::from_secs(if matches!(self, Self::Full { .. }) {
+            5
+        } else {
+            2
+        })
     }
 }

@@ -32,7 +32,11 @@ pub struct UnhandledPolicy {
 
 impl Default for UnhandledPolicy {
     fn default() -> Self {
-        Self { scope: UnhandledScope::Host, threshold: 100, window: Duration::from_secs(3600) }
+        Self {
+            scope: UnhandledScope::Host,
+            threshold: 100,
+            window: Duration::from_hours(1),
+        }
     }
 }
 
@@ -109,5 +113,8 @@ pub fn meta_alert(
         environment: subject.environment.into(),
         traceparent: None,
     };
-    NewAlert { event_id, element: alert.to_json() }
+    NewAlert {
+        event_id,
+        element: alert.to_json(),
+    }
 }

@@ -18,7 +18,7 @@ pub(super) struct Waiting {
     pub(super) replays: u32,
     /// When it was decided, in µs.
     pub(super) created_at: i64,
-    /// When its next attempt is due, in µs; `None` for the first.
+    /// When its next attempt is due, in µs of [`super::shared::Clock`]; `None` for the first.
     pub(super) due: Option<i64>,
     /// The element, where it is in memory.
     pub(super) element: Option<Arc<[u8]>>,
@@ -76,7 +76,10 @@ impl AlertState {
 
     /// Alerts that one worker holds.
     pub(super) fn held_by(&self, worker: &str) -> u64 {
-        self.claims.values().filter(|held| &*held.worker == worker).count() as u64
+        self.claims
+            .values()
+            .filter(|held| &*held.worker == worker)
+            .count() as u64
     }
 
     /// The highest row number that was ever added.
@@ -105,28 +108,22 @@ impl AlertState {
                 self.cached += element.len();
             }
         }
-        match alert.due {
-            Some(due) => drop(self.retries.insert((due, alert.id), alert)),
-            // Nearly always the very end; a returned alert goes back to where its age belongs.
-            None => {
-                let newer = self.waiting.back().is_some_and(|last| last.id > alert.id);
-                let place = if newer {
-                    self.waiting.partition_point(|other| other.id < alert.id)
-                } else {
-                    self.waiting.len()
-                };
-                self.waiting.insert(place, alert);
-            }
+        if let Some(due) = alert.due {
+            self.retries.insert((due, alert.id), alert);
+            return;
         }
+        // Nearly always the very end; a returned alert goes back to where its age belongs.
+        let newer = self.waiting.back().is_some_and(|last| last.id > alert.id);
+        let place = if newer {
+            self.waiting.partition_point(|other| other.id < alert.id)
+        } else {
+            self.waiting.len()
+        };
+        self.waiting.insert(place, alert);
     }
 
     /// Claims up to `max`: retries that are due at `now` (µs) first, then the oldest.
-    pub(super) fn claim(
-        &mut self,
-        worker: &Arc<str>,
-        max: usize,
-        now: i64,
-    ) -> Vec<(u64, Waiting)> {
+    pub(super) fn claim(&mut self, worker: &Arc<str>, max: usize, now: i64) -> Vec<(u64, Waiting)> {
         let mut claimed = Vec::new();
         while claimed.len() < max {
             let due = self.next_due().is_some_and(|due| due <= now);
@@ -140,7 +137,11 @@ impl AlertState {
                 self.cached -= element.len();
             }
             self.last_claim += 1;
-            let held = Held { worker: Arc::clone(worker), alert: alert.clone(), settling: false };
+            let held = Held {
+                worker: Arc::clone(worker),
+                alert: alert.clone(),
+                settling: false,
+            };
             self.claims.insert(self.last_claim, held);
             claimed.push((self.last_claim, alert));
         }
@@ -194,7 +195,14 @@ mod tests {
     use super::*;
 
     fn alert(id: i64, due: Option<i64>) -> Waiting {
-        Waiting { id, attempts: 0, replays: 0, created_at: id, due, element: None }
+        Waiting {
+            id,
+            attempts: 0,
+            replays: 0,
+            created_at: id,
+            due,
+            element: None,
+        }
     }
 
     fn ids(claimed: &[(u64, Waiting)]) -> Vec<i64> {
@@ -204,13 +212,21 @@ mod tests {
     #[test]
     fn due_retries_come_first_and_later_ones_wait() {
         let mut state = AlertState::default();
-        for waiting in [alert(1, None), alert(2, None), alert(3, Some(50)), alert(4, Some(150))] {
+        for waiting in [
+            alert(1, None),
+            alert(2, None),
+            alert(3, Some(50)),
+            alert(4, Some(150)),
+        ] {
             state.add(waiting);
         }
         let worker: Arc<str> = "w".into();
         let claimed = state.claim(&worker, 2, 100);
         assert_eq!(ids(&claimed), [3, 1]);
-        assert_eq!((state.depth(), state.retrying(), state.claimed()), (2, 1, 2));
+        assert_eq!(
+            (state.depth(), state.retrying(), state.claimed()),
+            (2, 1, 2)
+        );
         state.give_back(claimed[1].0);
         state.give_back(claimed[0].0);
         assert_eq!(ids(&state.claim(&worker, 9, 100)), [1, 2, 3]);

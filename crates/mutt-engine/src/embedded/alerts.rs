@@ -30,7 +30,12 @@ pub(super) fn insert(
         "INSERT INTO alert_queue (created_at, replays, first_failed_at, element)
          VALUES (?1, ?2, ?3, ?4)",
     )?
-    .execute(params![created_at, history.replays, history.first_failed_at, element])?;
+    .execute(params![
+        created_at,
+        history.replays,
+        history.first_failed_at,
+        element
+    ])?;
     Ok(Waiting {
         id: conn.last_insert_rowid(),
         attempts: 0,
@@ -41,7 +46,8 @@ pub(super) fn insert(
     })
 }
 
-/// Every waiting alert with a number above `last`, without its element.
+/// Every waiting alert with a number above `last`, without its element, and due by the computer's
+/// clock.
 pub(super) fn waiting(conn: &Connection, last: i64) -> Result<Vec<Waiting>> {
     let mut statement = conn.prepare_cached(
         "SELECT id, attempts, replays, created_at, due FROM alert_queue WHERE id > ?1 ORDER BY id",
@@ -76,13 +82,11 @@ impl Drop for Pending<'_> {
 }
 
 impl Embedded {
-    async fn try_claim_alerts(
-        &self,
-        worker: &Arc<str>,
-        max: usize,
-    ) -> Result<Vec<ClaimedAlert>> {
-        let now = Timestamp::now().as_microsecond();
-        let claimed = self.shared.with_alerts(|alerts| alerts.claim(worker, max.max(1), now));
+    async fn try_claim_alerts(&self, worker: &Arc<str>, max: usize) -> Result<Vec<ClaimedAlert>> {
+        let now = self.shared.clock.now();
+        let claimed = self
+            .shared
+            .with_alerts(|alerts| alerts.claim(worker, max.max(1), now));
         if claimed.is_empty() {
             return Ok(Vec::new());
         }
@@ -98,7 +102,9 @@ impl Embedded {
         let read = if on_disk.is_empty() {
             HashMap::new()
         } else {
-            self.claim_readers.run(move |conn| read_elements(conn, &on_disk)).await?
+            self.claim_readers
+                .run(move |conn| read_elements(conn, &on_disk))
+                .await?
         };
         let mut alerts = Vec::with_capacity(claimed.len());
         for (claim, alert) in claimed {
@@ -154,8 +160,10 @@ fn settle(tx: &Connection, shared: &Shared, attempts: &[Attempt]) -> Result<Vec<
     let mut effects = Vec::with_capacity(attempts.len());
     for attempt in attempts {
         let claim = attempt.alert.claim;
-        let Some(alert) = shared.alerts.lock().begin_settling(claim) else { continue };
-        let ends = settle_one(tx, attempt, alert, now)?;
+        let Some(alert) = shared.alerts.lock().begin_settling(claim) else {
+            continue;
+        };
+        let ends = settle_one(tx, shared, attempt, alert, now)?;
         if let (Some(row), false) = (&attempt.log, matches!(ends, Ends::Before)) {
             audit::insert_delivery(tx, row)?;
         }
@@ -166,6 +174,7 @@ fn settle(tx: &Connection, shared: &Shared, attempts: &[Attempt]) -> Result<Vec<
 
 fn settle_one(
     tx: &Connection,
+    shared: &Shared,
     attempt: &Attempt,
     mut alert: Waiting,
     now: Timestamp,
@@ -188,7 +197,7 @@ fn settle_one(
                 )?
                 .execute(params![alert.id, attempts, due, alert.attempts])?;
             alert.attempts = attempts;
-            alert.due = Some(due);
+            alert.due = Some(shared.clock.at(due));
             alert.element = Some(Arc::clone(&attempt.alert.element));
             Ends::Retry(alert)
         }
@@ -198,7 +207,10 @@ fn settle_one(
                     "DELETE FROM alert_queue WHERE id = ?1 RETURNING replays, first_failed_at",
                 )?
                 .query_row([alert.id], |row| {
-                    Ok(History { replays: row.get(0)?, first_failed_at: row.get(1)? })
+                    Ok(History {
+                        replays: row.get(0)?,
+                        first_failed_at: row.get(1)?,
+                    })
                 })
                 .optional()?;
             changed = usize::from(history.is_some());
@@ -270,7 +282,7 @@ impl AlertQueue for Embedded {
                 return Ok(Vec::new());
             }
             let due = self.shared.alerts.lock().next_due().map(|due| {
-                let left = due.saturating_sub(Timestamp::now().as_microsecond()).max(0);
+                let left = due.saturating_sub(self.shared.clock.now()).max(0);
                 Instant::now() + Duration::from_micros(left.cast_unsigned())
             });
             let wake = due.map_or(until, |due| due.min(until));
@@ -285,18 +297,26 @@ impl AlertQueue for Embedded {
             return Ok(0);
         }
         // Where nothing was attempted, nothing changes on the disk.
-        if attempts.iter().all(|attempt| {
-            attempt.settlement == Settlement::Return && attempt.log.is_none()
-        }) {
+        if attempts
+            .iter()
+            .all(|attempt| attempt.settlement == Settlement::Return && attempt.log.is_none())
+        {
             let returned = self.shared.with_alerts(|alerts| {
-                let held = attempts.iter().filter(|attempt| alerts.is_held(attempt.alert.claim));
+                let held = attempts
+                    .iter()
+                    .filter(|attempt| alerts.is_held(attempt.alert.claim));
                 let held: Vec<u64> = held.map(|attempt| attempt.alert.claim).collect();
-                held.iter().for_each(|&claim| alerts.give_back(claim));
+                for &claim in &held {
+                    alerts.give_back(claim);
+                }
                 held.len()
             });
             return Ok(returned as u64);
         }
-        let bytes = attempts.iter().map(|attempt| attempt.alert.element.len()).sum();
+        let bytes = attempts
+            .iter()
+            .map(|attempt| attempt.alert.element.len())
+            .sum();
         let claims: Vec<u64> = attempts.iter().map(|attempt| attempt.alert.claim).collect();
         let (executing, shared) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         self.writer
@@ -307,7 +327,9 @@ impl AlertQueue for Embedded {
                     Ok(effects) => Ok(settled(&shared, effects)),
                     Err(error) => {
                         shared.with_alerts(|alerts| {
-                            claims.iter().for_each(|&claim| alerts.stop_settling(claim));
+                            for &claim in &claims {
+                                alerts.stop_settling(claim);
+                            }
                         });
                         Err(error)
                     }

@@ -33,7 +33,8 @@ impl Conditions {
 
     /// The rows that fulfil all, newest first.
     fn rows(mut self, conn: &Connection, from: From, limit: usize) -> Result<Vec<StoredAuditRow>> {
-        self.values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+        self.values
+            .push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
         let mut statement = conn.prepare_cached(&self.sql(from))?;
         let rows = statement.query_map(params_from_iter(self.values), stored)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -58,7 +59,11 @@ impl Conditions {
                 "found.id",
             ),
         };
-        let conditions = if self.sql.is_empty() { "true" } else { &self.sql.join(" AND ") };
+        let conditions = if self.sql.is_empty() {
+            "true"
+        } else {
+            &self.sql.join(" AND ")
+        };
         format!("SELECT {COLUMNS} FROM {from} WHERE {conditions} ORDER BY {number} DESC LIMIT ?")
     }
 }
@@ -67,15 +72,27 @@ impl Conditions {
 /// time and sorting everything it finds: rows come by number.
 fn conditions(filter: &AuditFilter) -> Conditions {
     let mut all = Conditions::default();
-    all.and("log.event_id = ?", filter.event_id.map(|id| id.as_bytes().to_vec()));
+    all.and(
+        "log.event_id = ?",
+        filter.event_id.map(|id| id.as_bytes().to_vec()),
+    );
     all.and("log.hostname = ? COLLATE NOCASE", filter.hostname.clone());
     all.and("log.matched_rule_id = ?", filter.rule_id);
     all.and("log.handling_decision = ?", filter.handling.clone());
     all.and("log.correlation_id = ?", filter.correlation_id.clone());
-    all.and("+log.event_timestamp >= ?", filter.since.map(Timestamp::as_microsecond));
-    all.and("+log.event_timestamp < ?", filter.until.map(Timestamp::as_microsecond));
+    all.and(
+        "+log.event_timestamp >= ?",
+        filter.since.map(Timestamp::as_microsecond),
+    );
+    all.and(
+        "+log.event_timestamp < ?",
+        filter.until.map(Timestamp::as_microsecond),
+    );
     all.and("log.id < ?", filter.before_id);
-    all.and("log.raw_message LIKE ? ESCAPE '\\'", filter.text.as_deref().map(like));
+    all.and(
+        "log.raw_message LIKE ? ESCAPE '\\'",
+        filter.text.as_deref().map(like),
+    );
     all
 }
 
@@ -102,7 +119,8 @@ fn find(conn: &Connection, filter: &AuditFilter) -> Result<Vec<StoredAuditRow>> 
                  WHERE event_timestamp >= ? AND event_timestamp < ?)",
         );
         let since = filter.since.map_or(i64::MIN, Timestamp::as_microsecond);
-        all.values.extend([Value::from(since), Value::from(until.as_microsecond())]);
+        all.values
+            .extend([Value::from(since), Value::from(until.as_microsecond())]);
     }
     all.rows(conn, From::Rows, filter.limit)
 }
@@ -125,7 +143,11 @@ fn find_indexed(
     let mut rows = newest.rows(&tx, From::Rows, filter.limit)?;
     let left = filter.limit.saturating_sub(rows.len());
     if left > 0 {
-        rows.extend(indexed_conditions(filter, all, indexed, kind, key).rows(&tx, From::Index, left)?);
+        rows.extend(indexed_conditions(filter, all, indexed, kind, key).rows(
+            &tx,
+            From::Index,
+            left,
+        )?);
     }
     Ok(rows)
 }
@@ -144,8 +166,14 @@ fn indexed_conditions(
     // Beyond it the index may hold a part already.
     older.and("found.id <= ?", Some(indexed));
     older.and("found.id < ?", filter.before_id);
-    older.and("found.event_timestamp >= ?", filter.since.map(Timestamp::as_microsecond));
-    older.and("found.event_timestamp < ?", filter.until.map(Timestamp::as_microsecond));
+    older.and(
+        "found.event_timestamp >= ?",
+        filter.since.map(Timestamp::as_microsecond),
+    );
+    older.and(
+        "found.event_timestamp < ?",
+        filter.until.map(Timestamp::as_microsecond),
+    );
     older
 }
 
@@ -210,9 +238,7 @@ pub(super) fn insert_delivery(conn: &Connection, row: &DeliveryRow) -> Result<()
 #[async_trait]
 impl Audit for Embedded {
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>> {
-        self.readers
-            .run(move |conn| find(conn, &filter))
-            .await
+        self.readers.run(move |conn| find(conn, &filter)).await
     }
 
     async fn audit_count(&self) -> Result<u64> {
@@ -266,7 +292,12 @@ mod tests {
                  environment, matched_rule_id, handling_decision, forwarded_to_moog,
                  correlation_id, raw_message)
              VALUES (randomblob(16), ?1, ?1, ?2, 'production', ?3, 'Ignore', 0, ?4, '{}')",
-            params![second * 1_000_000, host, rule, format!("corr-{}", second / 2)],
+            params![
+                second * 1_000_000,
+                host,
+                rule,
+                format!("corr-{}", second / 2)
+            ],
         )
         .unwrap();
     }
@@ -276,8 +307,13 @@ mod tests {
         let mut statement = conn.prepare(&sql).unwrap();
         let values = conditions.values.iter().cloned().chain([Value::from(1)]);
         let values = params_from_iter(values);
-        let steps = statement.query_map(values, |row| row.get::<_, String>(3)).unwrap();
-        steps.collect::<rusqlite::Result<Vec<_>>>().unwrap().join("\n")
+        let steps = statement
+            .query_map(values, |row| row.get::<_, String>(3))
+            .unwrap();
+        steps
+            .collect::<rusqlite::Result<Vec<_>>>()
+            .unwrap()
+            .join("\n")
     }
 
     /// No query sorts more than a page of rows, and none that names something reads everything.
@@ -297,10 +333,19 @@ mod tests {
         let older = indexed_conditions(&filter, &all, 9, Kind::Host, host_key("h"));
         let older = plan(&conn, &older, From::Index);
         assert!(!older.contains("TEMP B-TREE"), "{older}");
-        assert!(older.contains("SEARCH found USING PRIMARY KEY (kind=? AND key=?"), "{older}");
-        let event = AuditFilter { event_id: Some(EventId::new()), ..AuditFilter::default() };
+        assert!(
+            older.contains("SEARCH found USING PRIMARY KEY (kind=? AND key=?"),
+            "{older}"
+        );
+        let event = AuditFilter {
+            event_id: Some(EventId::new()),
+            ..AuditFilter::default()
+        };
         let event = plan(&conn, &conditions(&event), From::Rows);
-        assert!(event.contains("event_audit_log_event (event_id=?)"), "{event}");
+        assert!(
+            event.contains("event_audit_log_event (event_id=?)"),
+            "{event}"
+        );
     }
 
     /// Rows are found the same way whether they are indexed, not yet, or partly; and deleted rows
@@ -310,11 +355,32 @@ mod tests {
         let conn = Connection::open_in_memory().unwrap();
         schema::migrate(&conn).unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
-        let base = AuditFilter { limit: 100, ..AuditFilter::default() };
+        let base = AuditFilter {
+            limit: 100,
+            ..AuditFilter::default()
+        };
         let filters = [
-            (AuditFilter { hostname: Some("ROUTER".into()), ..base.clone() }, vec![7, 5, 3, 1]),
-            (AuditFilter { rule_id: Some(1), ..base.clone() }, vec![7, 4, 1]),
-            (AuditFilter { correlation_id: Some("corr-2".into()), ..base.clone() }, vec![5, 4]),
+            (
+                AuditFilter {
+                    hostname: Some("ROUTER".into()),
+                    ..base.clone()
+                },
+                vec![7, 5, 3, 1],
+            ),
+            (
+                AuditFilter {
+                    rule_id: Some(1),
+                    ..base.clone()
+                },
+                vec![7, 4, 1],
+            ),
+            (
+                AuditFilter {
+                    correlation_id: Some("corr-2".into()),
+                    ..base.clone()
+                },
+                vec![5, 4],
+            ),
             (
                 AuditFilter {
                     hostname: Some("router".into()),
@@ -324,16 +390,32 @@ mod tests {
                 },
                 vec![5, 3],
             ),
-            (AuditFilter { hostname: Some("router".into()), limit: 3, ..base.clone() }, vec![7, 5, 3]),
-            (AuditFilter { until: Some(at(3)), ..base.clone() }, vec![2, 1]),
+            (
+                AuditFilter {
+                    hostname: Some("router".into()),
+                    limit: 3,
+                    ..base.clone()
+                },
+                vec![7, 5, 3],
+            ),
+            (
+                AuditFilter {
+                    until: Some(at(3)),
+                    ..base.clone()
+                },
+                vec![2, 1],
+            ),
         ];
         for split in 0..=7 {
             conn.execute_batch("DELETE FROM event_audit_log").unwrap();
             let left: i64 = conn
-                .query_row("SELECT count(*) FROM event_audit_index", [], |row| row.get(0))
+                .query_row("SELECT count(*) FROM event_audit_index", [], |row| {
+                    row.get(0)
+                })
                 .unwrap();
             assert_eq!(left, 0, "deleted rows leave the index");
-            conn.execute_batch("DELETE FROM sqlite_sequence; UPDATE facts SET value = 0").unwrap();
+            conn.execute_batch("DELETE FROM sqlite_sequence; UPDATE facts SET value = 0")
+                .unwrap();
             for second in 1..=7 {
                 let host = if second % 2 == 1 { "Router" } else { "switch" };
                 insert(&conn, host, (second % 3 == 1).then_some(1), second);

@@ -67,7 +67,14 @@ fn collect(conn: &Connection, after: i64, until: i64) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         let (id, event_timestamp) = (row.get(0)?, row.get(1)?);
-        let mut add = |kind, key| entries.push(Entry { kind, key, id, event_timestamp });
+        let mut add = |kind, key| {
+            entries.push(Entry {
+                kind,
+                key,
+                id,
+                event_timestamp,
+            });
+        };
         add(Kind::Host, Key::Text(row.get(2)?));
         if let Some(rule) = row.get(3)? {
             add(Kind::Rule, Key::Number(rule));
@@ -92,7 +99,12 @@ fn write(conn: &Connection, entries: &[Entry], deadline: Option<Instant>) -> Res
         if index % 64 == 0 && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(index);
         }
-        statement.execute((entry.kind as i64, &entry.key, entry.id, entry.event_timestamp))?;
+        statement.execute((
+            entry.kind as i64,
+            &entry.key,
+            entry.id,
+            entry.event_timestamp,
+        ))?;
     }
     Ok(entries.len())
 }
@@ -136,7 +148,13 @@ impl Indexer {
             .map_err(|error| {
                 EngineError::Unavailable(format!("the indexing thread cannot be started: {error}"))
             })?;
-        Ok(Self { desk, thread: Some(thread), busy: false, chunk: None, behind: 0 })
+        Ok(Self {
+            desk,
+            thread: Some(thread),
+            busy: false,
+            chunk: None,
+            behind: 0,
+        })
     }
 
     /// Whether something is ready to be written.
@@ -173,7 +191,9 @@ impl Indexer {
 
     /// Writes a piece of the chunk that is ready, on the open transaction.
     pub(super) fn slice(&mut self, tx: &Connection) -> Result<()> {
-        let Some(chunk) = &mut self.chunk else { return Ok(()) };
+        let Some(chunk) = &mut self.chunk else {
+            return Ok(());
+        };
         // The further behind, the more time it gets, so that it keeps up in the end.
         let times = u32::try_from(self.behind / CHUNK).unwrap_or(1).clamp(1, 16);
         let deadline = Instant::now() + SLICE * times;
@@ -228,7 +248,14 @@ fn run(directory: &Path, desk: &(Mutex<Desk>, Condvar)) {
         let mut state = desk.0.lock();
         state.order = None;
         match entries {
-            Ok(entries) => state.ready = Some(Chunk { entries, until, done: 0, pending: 0 }),
+            Ok(entries) => {
+                state.ready = Some(Chunk {
+                    entries,
+                    until,
+                    done: 0,
+                    pending: 0,
+                });
+            }
             Err(error) => {
                 tracing::warn!(%error, "reading audit rows for their index failed; it is tried again");
                 conn = None;
@@ -253,9 +280,11 @@ fn read(
 /// Indexes everything at once.
 #[cfg(test)]
 pub(super) fn index_all(conn: &Connection) -> Result<()> {
-    let last = conn.query_row("SELECT coalesce(max(id), 0) FROM event_audit_log", [], |row| {
-        row.get(0)
-    })?;
+    let last = conn.query_row(
+        "SELECT coalesce(max(id), 0) FROM event_audit_log",
+        [],
+        |row| row.get(0),
+    )?;
     let entries = collect(conn, 0, last)?;
     write(conn, &entries, None)?;
     super::set_fact(conn, INDEXED, last)

@@ -42,7 +42,10 @@ impl Reserved {
     pub(super) fn take(shared: &Arc<Shared>, events: u64) -> Result<Self> {
         let limit = shared.queue_limit.load(Ordering::Relaxed);
         let coming = shared.enqueuing.fetch_add(events, Ordering::AcqRel);
-        let reserved = Self { shared: Arc::clone(shared), events };
+        let reserved = Self {
+            shared: Arc::clone(shared),
+            events,
+        };
         let depth = shared.event_depth.load(Ordering::Acquire) + coming;
         if depth.saturating_add(events) > limit {
             return Err(EngineError::Full { depth, limit });
@@ -53,7 +56,9 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.shared.enqueuing.fetch_sub(self.events, Ordering::AcqRel);
+        self.shared
+            .enqueuing
+            .fetch_sub(self.events, Ordering::AcqRel);
     }
 }
 
@@ -77,7 +82,9 @@ pub(super) fn write(conn: &Connection, enqueues: &mut [Enqueue]) -> Result<Writt
     }
     let now = Timestamp::now();
     let events: usize = enqueues.iter().map(|enqueue| enqueue.batch.len()).sum();
-    let batches = enqueues.iter_mut().map(|enqueue| std::mem::take(&mut enqueue.batch));
+    let batches = enqueues
+        .iter_mut()
+        .map(|enqueue| std::mem::take(&mut enqueue.batch));
     insert_all(conn, now, History::default(), batches, &mut written)?;
     counters::add_accepted(conn, now, events as u64)?;
     Ok(written)
@@ -161,7 +168,10 @@ pub(super) fn finish(shared: &Shared, enqueues: Vec<Enqueue>, committed: Result<
                 add(shared, written);
             }
             let depth = shared.event_depth.load(Ordering::Acquire);
-            for Enqueue { reserved, answer, .. } in enqueues {
+            for Enqueue {
+                reserved, answer, ..
+            } in enqueues
+            {
                 drop(reserved);
                 // A sender that went away needs no answer.
                 let _ = answer.send(Ok(depth));
@@ -169,7 +179,10 @@ pub(super) fn finish(shared: &Shared, enqueues: Vec<Enqueue>, committed: Result<
         }
         Err(error) => {
             let text = error.to_string();
-            for Enqueue { reserved, answer, .. } in enqueues {
+            for Enqueue {
+                reserved, answer, ..
+            } in enqueues
+            {
                 drop(reserved);
                 let _ = answer.send(Err(match &error {
                     EngineError::Unavailable(text) => EngineError::Unavailable(text.clone()),
@@ -193,9 +206,8 @@ pub(super) fn waiting(conn: &Connection, last: i64) -> Result<Written> {
     let mut blocks = conn.prepare_cached(
         "SELECT id, count, length(elements), enqueued_at FROM event_queue WHERE id > ?1 ORDER BY id",
     )?;
-    let mut settled = conn.prepare_cached(
-        "SELECT first, past FROM event_settled WHERE block = ?1 ORDER BY first",
-    )?;
+    let mut settled = conn
+        .prepare_cached("SELECT first, past FROM event_settled WHERE block = ?1 ORDER BY first")?;
     let mut rows = blocks.query([last])?;
     while let Some(row) = rows.next()? {
         let count: u32 = row.get(1)?;
@@ -213,7 +225,11 @@ pub(super) fn waiting(conn: &Connection, last: i64) -> Result<Written> {
         while let Some(range) = done.next()? {
             let (begin, past): (u32, u32) = (range.get(0)?, range.get(1)?);
             if begin > first {
-                parts.push(Part { first, past: begin, ..whole.clone() });
+                parts.push(Part {
+                    first,
+                    past: begin,
+                    ..whole.clone()
+                });
             }
             first = past;
         }
@@ -233,7 +249,9 @@ pub(super) fn read(conn: &Connection, block: i64) -> Result<Option<Batch>> {
         .prepare_cached("SELECT ends, elements FROM event_queue WHERE id = ?1")?
         .query_row([block], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((ends, elements)) = row else { return Ok(None) };
+    let Some((ends, elements)) = row else {
+        return Ok(None);
+    };
     let ends = ends
         .as_chunks::<4>()
         .0
@@ -241,14 +259,18 @@ pub(super) fn read(conn: &Connection, block: i64) -> Result<Option<Batch>> {
         .map(|end| u32::from_le_bytes(*end))
         .collect();
     Batch::from_parts(elements, ends).map(Some).ok_or_else(|| {
-        EngineError::Unavailable(format!("the database is damaged: block {block} of event_queue"))
+        EngineError::Unavailable(format!(
+            "the database is damaged: block {block} of event_queue"
+        ))
     })
 }
 
 /// Takes a part of a block off the disk. False where it was settled before.
 pub(super) fn settle(conn: &Connection, part: &Part) -> Result<bool> {
     if part.is_whole() {
-        let gone = conn.prepare_cached("DELETE FROM event_queue WHERE id = ?1")?.execute([part.block])?;
+        let gone = conn
+            .prepare_cached("DELETE FROM event_queue WHERE id = ?1")?
+            .execute([part.block])?;
         return Ok(gone == 1);
     }
     let exists = conn
@@ -258,7 +280,9 @@ pub(super) fn settle(conn: &Connection, part: &Part) -> Result<bool> {
         return Ok(false);
     }
     let new = conn
-        .prepare_cached("INSERT OR IGNORE INTO event_settled (block, first, past) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT OR IGNORE INTO event_settled (block, first, past) VALUES (?1, ?2, ?3)",
+        )?
         .execute([part.block, part.first.into(), part.past.into()])?;
     if new == 0 {
         return Ok(false);
@@ -267,8 +291,10 @@ pub(super) fn settle(conn: &Connection, part: &Part) -> Result<bool> {
         .prepare_cached("SELECT sum(past - first) FROM event_settled WHERE block = ?1")?
         .query_row([part.block], |row| row.get(0))?;
     if done == part.count {
-        conn.prepare_cached("DELETE FROM event_queue WHERE id = ?1")?.execute([part.block])?;
-        conn.prepare_cached("DELETE FROM event_settled WHERE block = ?1")?.execute([part.block])?;
+        conn.prepare_cached("DELETE FROM event_queue WHERE id = ?1")?
+            .execute([part.block])?;
+        conn.prepare_cached("DELETE FROM event_settled WHERE block = ?1")?
+            .execute([part.block])?;
     }
     Ok(true)
 }
@@ -278,7 +304,10 @@ pub(super) fn history(conn: &Connection, block: i64) -> Result<History> {
     let history = conn
         .prepare_cached("SELECT replays, first_failed_at FROM event_queue WHERE id = ?1")?
         .query_row([block], |row| {
-            Ok(History { replays: row.get(0)?, first_failed_at: row.get(1)? })
+            Ok(History {
+                replays: row.get(0)?,
+                first_failed_at: row.get(1)?,
+            })
         })
         .optional()?;
     Ok(history.unwrap_or_default())

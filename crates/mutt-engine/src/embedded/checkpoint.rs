@@ -56,9 +56,14 @@ impl Checkpointer {
             .name("mutt-checkpoint".to_owned())
             .spawn(move || run(&conn, &theirs))
             .map_err(|error| {
-                EngineError::Unavailable(format!("the checkpoint thread cannot be started: {error}"))
+                EngineError::Unavailable(format!(
+                    "the checkpoint thread cannot be started: {error}"
+                ))
             })?;
-        Ok(Self { signal, thread: Some(thread) })
+        Ok(Self {
+            signal,
+            thread: Some(thread),
+        })
     }
 
     /// Called by the writer between commits. `is_idle`: nothing waits to be written, which is a
@@ -72,7 +77,9 @@ impl Checkpointer {
                 self.signal.state.store(IDLE, Ordering::Release);
             }
             _ => {
-                let Ok((log, copied)) = checkpoint(conn, CheckpointMode::NOOP) else { return };
+                let Ok((log, copied)) = checkpoint(conn, CheckpointMode::NOOP) else {
+                    return;
+                };
                 if log > copied && (log >= START || is_idle) {
                     self.signal.state.store(RUNNING, Ordering::Release);
                     self.signal.asked.lock().copy = true;

@@ -53,7 +53,11 @@ pub(super) fn add_accepted(conn: &Connection, now: Timestamp, events: u64) -> Re
          ON CONFLICT DO UPDATE SET count = count + excluded.count",
     )?;
     for span in SPANS {
-        statement.execute(params![span.number(), span.start(now), events.cast_signed()])?;
+        statement.execute(params![
+            span.number(),
+            span.start(now),
+            events.cast_signed()
+        ])?;
     }
     Ok(())
 }
@@ -99,8 +103,10 @@ pub(super) fn prune(conn: &Connection, now: Timestamp) -> Result<()> {
     for span in SPANS {
         let oldest = span.start(now) - span.kept() * span.width();
         for table in ["accepted", "rule_hits"] {
-            conn.prepare_cached(&format!("DELETE FROM {table} WHERE span = ?1 AND start < ?2"))?
-                .execute([span.number(), oldest])?;
+            conn.prepare_cached(&format!(
+                "DELETE FROM {table} WHERE span = ?1 AND start < ?2"
+            ))?
+            .execute([span.number(), oldest])?;
         }
     }
     Ok(())
@@ -127,6 +133,8 @@ impl Counters for Embedded {
     }
 
     async fn unhandled(&self, limit: usize) -> Result<Vec<UnhandledSignature>> {
-        self.readers.run(move |conn| unhandled::most_frequent(conn, limit)).await
+        self.readers
+            .run(move |conn| unhandled::most_frequent(conn, limit))
+            .await
     }
 }

@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::alert_state::Waiting;
 use super::blocks::{History, Written};
-use super::shared::Shared;
 use super::config_audit::{Operation, Record, record_change};
+use super::shared::Shared;
 use super::{Embedded, alerts, blocks, timestamp};
 use crate::catalog::Change;
 use crate::dead_letters::{
@@ -58,10 +58,13 @@ pub(super) fn insert(
 
 /// Counts the entries of every queue.
 pub(super) fn count(conn: &Connection, shared: &Shared) -> Result<()> {
-    let mut statement = conn.prepare_cached("SELECT count(*) FROM dead_letters WHERE queue = ?1")?;
+    let mut statement =
+        conn.prepare_cached("SELECT count(*) FROM dead_letters WHERE queue = ?1")?;
     for queue in Dlq::ALL {
         let entries: i64 = statement.query_row([queue.name()], |row| row.get(0))?;
-        shared.dead(queue).store(entries.cast_unsigned(), Ordering::Release);
+        shared
+            .dead(queue)
+            .store(entries.cast_unsigned(), Ordering::Release);
     }
     Ok(())
 }
@@ -140,7 +143,10 @@ fn take(tx: &Connection, queue: Dlq, id: i64) -> Result<Option<Taken>> {
         .query_row(params![id, queue.name()], |row| {
             Ok(Taken {
                 origin: word(row, 0, Dlq::from_name)?,
-                history: History { replays: row.get(1)?, first_failed_at: row.get(2)? },
+                history: History {
+                    replays: row.get(1)?,
+                    first_failed_at: row.get(2)?,
+                },
                 element: row.get(3)?,
             })
         })
@@ -161,11 +167,15 @@ fn replay(
     let mut events = Batch::new();
     let mut history = History::default();
     for &id in ids {
-        let Some(mut taken) = take(tx, queue, id)? else { continue };
+        let Some(mut taken) = take(tx, queue, id)? else {
+            continue;
+        };
         moved.replayed += 1;
         taken.history.replays += u32::from(counted);
         if taken.origin == Dlq::Moog {
-            moved.alerts.push(alerts::insert(tx, &taken.element, taken.history, now)?);
+            moved
+                .alerts
+                .push(alerts::insert(tx, &taken.element, taken.history, now)?);
             continue;
         }
         if taken.history != history {
@@ -186,7 +196,9 @@ fn finish(shared: &Shared, queue: Dlq, moved: Moved) {
     let _ = depth.fetch_update(Ordering::AcqRel, Ordering::Acquire, |depth| {
         Some(depth.saturating_sub(gone))
     });
-    shared.dead(Dlq::Dead).fetch_add(moved.poison, Ordering::AcqRel);
+    shared
+        .dead(Dlq::Dead)
+        .fetch_add(moved.poison, Ordering::AcqRel);
     if !moved.blocks.is_empty() {
         blocks::add(shared, moved.blocks);
     }
@@ -206,7 +218,9 @@ enum Action {
 impl Embedded {
     /// The numbers of the entries that a filter means, oldest first.
     async fn meant(&self, queue: Dlq, filter: &DeadLetterFilter) -> Result<Vec<i64>> {
-        let Some((conditions, values)) = conditions(queue, filter) else { return Ok(Vec::new()) };
+        let Some((conditions, values)) = conditions(queue, filter) else {
+            return Ok(Vec::new());
+        };
         self.readers
             .run(move |conn| {
                 let sql = format!("SELECT id FROM dead_letters WHERE {conditions} ORDER BY id");
@@ -272,14 +286,28 @@ fn act(
         };
         let old = json!({ "queue": queue.key(), "entries": entries, "filter": filter });
         let key = Some(queue.name());
-        record_change(tx, by, Record { operation, table: TABLE, id: None, key, old: Some(old), new })?;
+        record_change(
+            tx,
+            by,
+            Record {
+                operation,
+                table: TABLE,
+                id: None,
+                key,
+                old: Some(old),
+                new,
+            },
+        )?;
     }
     Ok(moved)
 }
 
-/// Entries that remediation would act on now, oldest first: (number, whether it is poison).
+/// Entries that remediation would act on now, oldest first: (number, whether it is poison). One that
+/// failed far in the future (the clock was set back) does not wait for that time.
 fn due(conn: &Connection, queue: Dlq, policy: ReplayPolicy) -> Result<Vec<(i64, bool)>> {
-    let healing: Vec<&str> = [Reason::Shed, Reason::RetriesExhausted].map(Reason::name).into();
+    let healing: Vec<&str> = [Reason::Shed, Reason::RetriesExhausted]
+        .map(Reason::name)
+        .into();
     let now = Timestamp::now().as_microsecond();
     let backoff = i64::try_from(policy.backoff.as_micros()).unwrap_or(i64::MAX);
     let mut statement = conn.prepare_cached(
@@ -287,7 +315,8 @@ fn due(conn: &Connection, queue: Dlq, policy: ReplayPolicy) -> Result<Vec<(i64, 
              SELECT id, last_failed_at, replays,
                  (replays >= ?3 OR reason NOT IN (SELECT value FROM json_each(?2))) AS poison
              FROM dead_letters WHERE queue = ?1)
-         WHERE poison OR (?4 - last_failed_at) / (1 << min(replays, 30)) >= ?5
+         WHERE poison OR last_failed_at - ?4 > ?5
+             OR (?4 - last_failed_at) / (1 << min(replays, 30)) >= ?5
          ORDER BY id LIMIT ?6",
     )?;
     let rows = statement.query_map(
@@ -377,7 +406,10 @@ impl DeadLetters for Embedded {
                 queue.key()
             )));
         }
-        let due = self.readers.run(move |conn| due(conn, queue, policy)).await?;
+        let due = self
+            .readers
+            .run(move |conn| due(conn, queue, policy))
+            .await?;
         if due.is_empty() {
             return Ok(Remediated::default());
         }
@@ -404,7 +436,10 @@ impl DeadLetters for Embedded {
                 },
                 move |result: Result<Moved>| {
                     let moved = result?;
-                    let done = Remediated { replayed: moved.replayed, poison: moved.poison };
+                    let done = Remediated {
+                        replayed: moved.replayed,
+                        poison: moved.poison,
+                    };
                     finish(&shared, queue, moved);
                     Ok(done)
                 },
@@ -417,9 +452,44 @@ impl DeadLetters for Embedded {
     }
 
     async fn discard(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
-        if by.reason.as_deref().is_none_or(|reason| reason.trim().is_empty()) {
-            return Err(EngineError::Invalid("say why: discarding needs a reason".to_owned()));
+        if by
+            .reason
+            .as_deref()
+            .is_none_or(|reason| reason.trim().is_empty())
+        {
+            return Err(EngineError::Invalid(
+                "say why: discarding needs a reason".to_owned(),
+            ));
         }
         self.act(queue, filter, by, Action::Discard).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::embedded::schema;
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nothing_up() {
+        let conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&conn).unwrap();
+        let letter = DeadLetter {
+            reason: Reason::RetriesExhausted,
+            detail: String::new(),
+            element: b"{}".to_vec(),
+        };
+        let now = Timestamp::now();
+        for at in [now, now + Duration::from_hours(24)] {
+            insert(&conn, Dlq::Moog, &letter, 6, History::default(), at).unwrap();
+        }
+        let policy = ReplayPolicy {
+            batch: 10,
+            max_replays: 3,
+            backoff: Duration::from_hours(1),
+        };
+        assert_eq!(due(&conn, Dlq::Moog, policy).unwrap(), [(2, false)]);
     }
 }

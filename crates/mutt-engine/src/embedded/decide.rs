@@ -65,9 +65,16 @@ pub(super) fn execute(tx: &Connection, shared: &Shared, decision: &Decision) -> 
         let history = replayed.get(&*letter.element).copied().unwrap_or_default();
         dead_letters::insert(tx, Dlq::Alerter, letter, 0, history, now)?;
     }
-    let counted =
-        unhandled::add(tx, shared, &outcome.unhandled, outcome.unhandled_policy, now)?;
-    let settled = Settled { meta_alerts: counted.meta_alerts.len() as u64 };
+    let counted = unhandled::add(
+        tx,
+        shared,
+        &outcome.unhandled,
+        outcome.unhandled_policy,
+        now,
+    )?;
+    let settled = Settled {
+        meta_alerts: counted.meta_alerts.len() as u64,
+    };
     for alert in &counted.meta_alerts {
         new_alerts.push(alerts::insert(tx, &alert.element, History::default(), now)?);
     }
@@ -83,7 +90,12 @@ pub(super) fn execute(tx: &Connection, shared: &Shared, decision: &Decision) -> 
 /// After the commit: memory follows.
 pub(super) fn finish(shared: &Shared, claim: u64, result: Result<Effect>) -> Result<Settled> {
     match result {
-        Ok(Effect::New { settled, alerts, dead, signatures }) => {
+        Ok(Effect::New {
+            settled,
+            alerts,
+            dead,
+            signatures,
+        }) => {
             shared.with_events(|events| events.applied(claim, settled));
             if !alerts.is_empty() {
                 shared.with_alerts(|state| alerts.into_iter().for_each(|alert| state.add(alert)));
@@ -166,7 +178,7 @@ fn insert_audit(tx: &Connection, claim: &EventClaim, rows: &[AuditRow]) -> Resul
         return Ok(());
     }
     let events: Vec<&[u8]> = claim.iter().collect();
-    let mut inserted = 0_i64;
+    let mut inserted = 0;
     let (eights, rest) = rows.as_chunks::<ROWS>();
     if !eights.is_empty() {
         let mut statement = tx.prepare_cached(&audit_sql(ROWS))?;
@@ -174,18 +186,18 @@ fn insert_audit(tx: &Connection, claim: &EventClaim, rows: &[AuditRow]) -> Resul
             for (index, row) in eight.iter().enumerate() {
                 bind(&mut statement, index * COLUMNS, row, &events)?;
             }
-            inserted += statement.raw_execute()? as i64;
+            inserted += statement.raw_execute()?;
         }
     }
     if !rest.is_empty() {
         let mut statement = tx.prepare_cached(&audit_sql(1))?;
         for row in rest {
             bind(&mut statement, 0, row, &events)?;
-            inserted += statement.raw_execute()? as i64;
+            inserted += statement.raw_execute()?;
         }
     }
     tx.prepare_cached("UPDATE facts SET value = value + ?1 WHERE name = 'audit_rows'")?
-        .execute([inserted])?;
+        .execute([i64::try_from(inserted).expect("a claim is smaller")])?;
     Ok(())
 }
 

@@ -51,7 +51,11 @@ impl Part {
     /// The events of this part, where the block is in memory.
     pub(super) fn events(&self) -> Option<Arc<Batch>> {
         let batch = self.batch.as_ref()?;
-        Some(if self.is_whole() { Arc::clone(batch) } else { self.cut(batch) })
+        Some(if self.is_whole() {
+            Arc::clone(batch)
+        } else {
+            self.cut(batch)
+        })
     }
 
     /// This part of its block.
@@ -121,7 +125,11 @@ impl EventState {
 
     /// Events that one worker holds.
     pub(super) fn held_by(&self, worker: &str) -> u64 {
-        self.claims.values().filter(|held| &*held.worker == worker).map(Held::len).sum()
+        self.claims
+            .values()
+            .filter(|held| &*held.worker == worker)
+            .map(Held::len)
+            .sum()
     }
 
     /// Adds a part at the end of the queue; its block's text is kept while there is room for it.
@@ -163,7 +171,10 @@ impl EventState {
                 self.uncache(&part);
                 part
             } else {
-                let part = Part { past: front.first + room, ..front.clone() };
+                let part = Part {
+                    past: front.first + room,
+                    ..front.clone()
+                };
                 front.first = part.past;
                 part
             };
@@ -174,7 +185,11 @@ impl EventState {
             return None;
         }
         self.last_claim += 1;
-        let held = Held { worker: Arc::clone(worker), parts: parts.clone(), deciding: false };
+        let held = Held {
+            worker: Arc::clone(worker),
+            parts: parts.clone(),
+            deciding: false,
+        };
         self.depth -= held.len();
         self.claims.insert(self.last_claim, held);
         Some((self.last_claim, parts))
@@ -216,7 +231,9 @@ impl EventState {
     /// Returns a claim to the head of the queue; false where it is not out. Blocks that are gone
     /// from the disk stay away.
     pub(super) fn give_back(&mut self, claim: u64, gone: &[i64]) -> bool {
-        let Some(held) = self.claims.remove(&claim) else { return false };
+        let Some(held) = self.claims.remove(&claim) else {
+            return false;
+        };
         for mut part in held.parts.into_iter().rev() {
             if !gone.contains(&part.block) {
                 self.depth += u64::from(part.len());
@@ -237,8 +254,12 @@ impl EventState {
     /// Puts a part where its age belongs, which is nearly always the very front.
     fn put_in_front(&mut self, part: Part) {
         let key = (part.block, part.first);
-        let place = self.waiting.iter().position(|other| (other.block, other.first) > key);
-        self.waiting.insert(place.unwrap_or(self.waiting.len()), part);
+        let place = self
+            .waiting
+            .iter()
+            .position(|other| (other.block, other.first) > key);
+        self.waiting
+            .insert(place.unwrap_or(self.waiting.len()), part);
     }
 
     /// Returns what workers hold for whom `is_dead` is true. The number of events.
@@ -284,7 +305,9 @@ mod tests {
     fn texts(parts: &[Part]) -> Vec<String> {
         let batches: Vec<_> = parts.iter().map(|part| part.events().unwrap()).collect();
         let texts = batches.iter().flat_map(|batch| batch.iter());
-        texts.map(|text| String::from_utf8(text.to_vec()).unwrap()).collect()
+        texts
+            .map(|text| String::from_utf8(text.to_vec()).unwrap())
+            .collect()
     }
 
     #[test]
@@ -295,7 +318,10 @@ mod tests {
         state.add(block(2, &["d"]));
         let (first, parts) = state.claim(&worker, 2).unwrap();
         assert_eq!(texts(&parts), ["a", "b"]);
-        assert_eq!((state.depth(), state.claimed(), state.held_by("w")), (2, 2, 2));
+        assert_eq!(
+            (state.depth(), state.claimed(), state.held_by("w")),
+            (2, 2, 2)
+        );
         let (second, parts) = state.claim(&worker, 1).unwrap();
         assert_eq!(texts(&parts), ["c"]);
         assert!(state.give_back(second, &[]));
@@ -327,7 +353,10 @@ mod tests {
         state.add(block(1, &["a"]));
         let (claim, _) = state.claim(&"w".into(), 1).unwrap();
         state.applied(claim, Settled { meta_alerts: 1 });
-        assert_eq!(state.standing(claim), Standing::Applied(Settled { meta_alerts: 1 }));
+        assert_eq!(
+            state.standing(claim),
+            Standing::Applied(Settled { meta_alerts: 1 })
+        );
         assert_eq!((state.depth(), state.claimed()), (0, 0));
     }
 }

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::blocks::{self, Enqueue, Reserved};
 use super::event_state::Part;
+use super::inbox::Work;
 use super::shared::Shared;
-use super::writer::Work;
 use super::{Embedded, dead_letters, decide};
 use crate::dead_letters::{DeadLetter, Dlq, Reason};
 use crate::error::{EngineError, Result};
@@ -63,23 +63,27 @@ impl Embedded {
                         events.push(batch);
                         continue;
                     }
-                    let block = match blocks.get(&part.block) {
-                        Some(block) => Arc::clone(block),
-                        None => match blocks::read(conn, part.block)? {
-                            Some(block) => {
-                                let block = Arc::new(block);
-                                blocks.insert(part.block, Arc::clone(&block));
-                                block
-                            }
-                            None => {
-                                gone.push(part.block);
-                                continue;
-                            }
-                        },
+                    let block = if let Some(block) = blocks.get(&part.block) {
+                        Arc::clone(block)
+                    } else if let Some(block) = blocks::read(conn, part.block)? {
+                        let block = Arc::new(block);
+                        blocks.insert(part.block, Arc::clone(&block));
+                        block
+                    } else {
+                        gone.push(part.block);
+                        continue;
                     };
-                    events.push(if part.is_whole() { block } else { part.cut(&block) });
+                    events.push(if part.is_whole() {
+                        block
+                    } else {
+                        part.cut(&block)
+                    });
                 }
-                Ok(if gone.is_empty() { Ok(events) } else { Err(gone) })
+                Ok(if gone.is_empty() {
+                    Ok(events)
+                } else {
+                    Err(gone)
+                })
             })
             .await
     }
@@ -87,8 +91,13 @@ impl Embedded {
     async fn try_claim(&self, worker: &Arc<str>, max: usize) -> Result<Option<EventClaim>> {
         loop {
             let claimed = self.shared.with_events(|events| events.claim(worker, max));
-            let Some((claim, parts)) = claimed else { return Ok(None) };
-            let pending = Pending { shared: &self.shared, claim: Some(claim) };
+            let Some((claim, parts)) = claimed else {
+                return Ok(None);
+            };
+            let pending = Pending {
+                shared: &self.shared,
+                claim: Some(claim),
+            };
             match self.load(&parts).await? {
                 Ok(events) => {
                     let (id, worker) = (pending.keep(), Arc::clone(worker));
@@ -98,7 +107,8 @@ impl Embedded {
                 Err(gone) => {
                     tracing::error!(?gone, "blocks of the queue are gone from the database");
                     let claim = pending.keep();
-                    self.shared.with_events(|events| events.give_back(claim, &gone));
+                    self.shared
+                        .with_events(|events| events.give_back(claim, &gone));
                 }
             }
         }
@@ -115,7 +125,11 @@ impl EventQueue for Embedded {
         let reserved = Reserved::take(&self.shared, batch.len() as u64)?;
         let bytes = batch.byte_len();
         let (answer, answered) = oneshot::channel();
-        let work = Work::Enqueue(Enqueue { batch, reserved, answer });
+        let work = Work::Enqueue(Enqueue {
+            batch,
+            reserved,
+            answer,
+        });
         self.writer.submit(work, bytes).await?;
         answered
             .await
@@ -150,7 +164,12 @@ impl EventQueue for Embedded {
     async fn decide(&self, decision: Arc<Decision>) -> Result<Settled> {
         self.server_only("deciding")?;
         let shared = Arc::clone(&self.shared);
-        let bytes = decision.claim.events.iter().map(|batch| batch.byte_len()).sum();
+        let bytes = decision
+            .claim
+            .events
+            .iter()
+            .map(|batch| batch.byte_len())
+            .sum();
         let claim = decision.claim.id;
         let executing = Arc::clone(&self.shared);
         self.writer
@@ -164,7 +183,10 @@ impl EventQueue for Embedded {
 
     async fn return_events(&self, claim: EventClaim) -> Result<()> {
         self.server_only("returning events")?;
-        if self.shared.with_events(|events| events.give_back(claim.id, &[])) {
+        if self
+            .shared
+            .with_events(|events| events.give_back(claim.id, &[]))
+        {
             Ok(())
         } else {
             Err(EngineError::Fenced)
@@ -176,7 +198,10 @@ impl EventQueue for Embedded {
         let Some(claim) = self.try_claim(&SHEDDER.into(), max).await? else {
             return Ok(0);
         };
-        let pending = Pending { shared: &self.shared, claim: Some(claim.id) };
+        let pending = Pending {
+            shared: &self.shared,
+            claim: Some(claim.id),
+        };
         let executing = Arc::clone(&self.shared);
         let shared = Arc::clone(&self.shared);
         let bytes = claim.events.iter().map(|batch| batch.byte_len()).sum();
@@ -185,7 +210,11 @@ impl EventQueue for Embedded {
         let work = self.writer.run_sized(
             bytes,
             move |tx| {
-                let parts = executing.events.lock().begin_deciding(id).ok_or(EngineError::Fenced)?;
+                let parts = executing
+                    .events
+                    .lock()
+                    .begin_deciding(id)
+                    .ok_or(EngineError::Fenced)?;
                 let now = Timestamp::now();
                 for (part, events) in parts.iter().zip(&claim.events) {
                     let history = blocks::history(tx, part.block)?;

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::time::Instant;
 
 use super::{Embedded, Mode, timestamp};
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 use crate::flow::{Circuit, CircuitPolicy, CircuitState, Flow, Limit, Permit};
 
 /// Grants closer together than this part of the period share an entry that stays for as long as
@@ -41,7 +41,11 @@ impl Ring {
         let free = u64::from(limit.count.max(1)).saturating_sub(self.used);
         if free == 0 {
             let oldest = self.grants.front().map_or(now, |&(_, last, _)| last);
-            return Permit::Wait(limit.period.saturating_sub(now.saturating_duration_since(oldest)));
+            return Permit::Wait(
+                limit
+                    .period
+                    .saturating_sub(now.saturating_duration_since(oldest)),
+            );
         }
         let granted = u32::try_from(free).unwrap_or(u32::MAX).min(wanted.max(1));
         self.add(now, granted.into(), limit.period / GRAIN);
@@ -78,8 +82,12 @@ struct Row {
     probe_at: Option<Timestamp>,
 }
 
-const CLOSED: Row =
-    Row { state: CircuitState::Closed, failures: 0, opened_at: None, probe_at: None };
+const CLOSED: Row = Row {
+    state: CircuitState::Closed,
+    failures: 0,
+    opened_at: None,
+    probe_at: None,
+};
 
 impl State {
     /// What the disk knows. A server takes the grants over, so that a crash does not leave them
@@ -91,9 +99,8 @@ impl State {
             // A probe that was out ended with its process: its place is free.
             conn.execute("UPDATE circuits SET probe_at = NULL", [])?;
             let (now, clock) = (Instant::now(), Timestamp::now().as_microsecond());
-            let mut statement = conn.prepare(
-                "DELETE FROM rate_grants RETURNING name, at, count",
-            )?;
+            let mut statement =
+                conn.prepare("DELETE FROM rate_grants RETURNING name, at, count")?;
             let mut rows = statement.query([])?;
             let mut grants: Vec<(String, i64, i64)> = Vec::new();
             while let Some(row) = rows.next()? {
@@ -141,7 +148,10 @@ impl State {
             }));
         }
         // Who started blind and closes within the period has not seen all of it either.
-        if self.blind_since.is_none_or(|since| since.elapsed() > Duration::from_secs(3600)) {
+        if self
+            .blind_since
+            .is_none_or(|since| since.elapsed() > Duration::from_hours(1))
+        {
             for row in rows {
                 statement.execute(row)?;
             }
@@ -163,7 +173,9 @@ fn state_from(name: &str) -> CircuitState {
 
 fn read(conn: &Connection, name: &str) -> Result<Row> {
     let row = conn
-        .prepare_cached("SELECT state, failures, opened_at, probe_at FROM circuits WHERE name = ?1")?
+        .prepare_cached(
+            "SELECT state, failures, opened_at, probe_at FROM circuits WHERE name = ?1",
+        )?
         .query_row([name], |row| {
             Ok(Row {
                 state: state_from(row.get_ref(0)?.as_str()?),
@@ -212,7 +224,11 @@ fn admit(row: Row, policy: CircuitPolicy, now: Timestamp) -> (CircuitState, Opti
         CircuitState::HalfOpen => is_over(row.probe_at, policy.timeout, now),
     };
     if free {
-        let probing = Row { state: CircuitState::HalfOpen, probe_at: Some(now), ..row };
+        let probing = Row {
+            state: CircuitState::HalfOpen,
+            probe_at: Some(now),
+            ..row
+        };
         (CircuitState::HalfOpen, Some(probing))
     } else {
         (CircuitState::Open, None)
@@ -227,7 +243,12 @@ fn failed(row: Row, policy: CircuitPolicy, now: Timestamp) -> Row {
         CircuitState::HalfOpen => true,
     };
     if opens {
-        Row { state: CircuitState::Open, failures, opened_at: Some(now), probe_at: None }
+        Row {
+            state: CircuitState::Open,
+            failures,
+            opened_at: Some(now),
+            probe_at: None,
+        }
     } else {
         Row { failures, ..row }
     }
@@ -266,12 +287,13 @@ impl Embedded {
 #[async_trait]
 impl Flow for Embedded {
     async fn take_permits(&self, name: &str, limit: Limit, wanted: u32) -> Result<Permit> {
-        if self.mode == Mode::Tool {
-            return Err(EngineError::Invalid("sending is for the server alone".to_owned()));
-        }
+        // After the end too: the grants are written down by then, and the next start goes by them.
+        self.server_only("sending")?;
         let now = Instant::now();
         if let Some(since) = self.flow.blind_since {
-            let left = limit.period.saturating_sub(now.saturating_duration_since(since));
+            let left = limit
+                .period
+                .saturating_sub(now.saturating_duration_since(since));
             if !left.is_zero() {
                 return Ok(Permit::Wait(left));
             }
@@ -289,14 +311,16 @@ impl Flow for Embedded {
         if let (answer, None) = admit(self.flow.circuit(name), policy, now()) {
             return Ok(answer);
         }
-        self.change_circuit(name, move |row| admit(row, policy, now())).await
+        self.change_circuit(name, move |row| admit(row, policy, now()))
+            .await
     }
 
     async fn circuit_success(&self, name: &str) -> Result<CircuitState> {
         if self.flow.circuit(name) == CLOSED {
             return Ok(CircuitState::Closed);
         }
-        self.change_circuit(name, |row| (row.state, Some(CLOSED))).await
+        self.change_circuit(name, |row| (row.state, Some(CLOSED)))
+            .await
     }
 
     async fn circuit_failure(&self, name: &str, policy: CircuitPolicy) -> Result<CircuitState> {
@@ -310,7 +334,15 @@ impl Flow for Embedded {
     async fn circuit_open(&self, name: &str) -> Result<()> {
         self.change_circuit(name, |row| {
             let state = CircuitState::Open;
-            ((), Some(Row { state, opened_at: Some(now()), probe_at: None, ..row }))
+            (
+                (),
+                Some(Row {
+                    state,
+                    opened_at: Some(now()),
+                    probe_at: None,
+                    ..row
+                }),
+            )
         })
         .await
     }
@@ -322,7 +354,11 @@ impl Flow for Embedded {
             let name = name.to_owned();
             self.readers.run(move |conn| read(conn, &name)).await?
         };
-        Ok(Circuit { state: row.state, failures: row.failures, opened_at: row.opened_at })
+        Ok(Circuit {
+            state: row.state,
+            failures: row.failures,
+            opened_at: row.opened_at,
+        })
     }
 }
 
@@ -330,7 +366,10 @@ impl Flow for Embedded {
 mod tests {
     use super::*;
 
-    const LIMIT: Limit = Limit { count: 3, period: Duration::from_secs(1) };
+    const LIMIT: Limit = Limit {
+        count: 3,
+        period: Duration::from_secs(1),
+    };
 
     #[test]
     fn the_window_slides() {
@@ -339,32 +378,51 @@ mod tests {
         let mut ring = Ring::default();
         assert_eq!(ring.take(LIMIT, 2, at(0)), Permit::Granted(2));
         assert_eq!(ring.take(LIMIT, 2, at(400)), Permit::Granted(1));
-        assert_eq!(ring.take(LIMIT, 1, at(600)), Permit::Wait(Duration::from_millis(400)));
+        assert_eq!(
+            ring.take(LIMIT, 1, at(600)),
+            Permit::Wait(Duration::from_millis(400))
+        );
         assert_eq!(ring.take(LIMIT, 9, at(1000)), Permit::Granted(2));
-        assert_eq!(ring.take(LIMIT, 1, at(1399)), Permit::Wait(Duration::from_millis(1)));
+        assert_eq!(
+            ring.take(LIMIT, 1, at(1399)),
+            Permit::Wait(Duration::from_millis(1))
+        );
         assert_eq!(ring.take(LIMIT, 1, at(1400)), Permit::Granted(1));
     }
 
     #[test]
     fn a_ring_stays_short() {
         let start = Instant::now();
-        let limit = Limit { count: 1_000_000, period: Duration::from_secs(60) };
+        let limit = Limit {
+            count: 1_000_000,
+            period: Duration::from_mins(1),
+        };
         let mut ring = Ring::default();
         for ms in 0..60_000 {
             ring.take(limit, 1, start + Duration::from_millis(ms));
         }
-        assert!(ring.grants.len() <= GRAIN as usize + 1, "{}", ring.grants.len());
+        assert!(
+            ring.grants.len() <= GRAIN as usize + 1,
+            "{}",
+            ring.grants.len()
+        );
         assert_eq!(ring.used, 60_000);
     }
 
     #[test]
     fn a_failed_probe_opens_again_and_a_late_failure_does_not_prolong() {
-        let policy = CircuitPolicy { threshold: 2, timeout: Duration::from_secs(10) };
+        let policy = CircuitPolicy {
+            threshold: 2,
+            timeout: Duration::from_secs(10),
+        };
         let at = |second| Timestamp::from_second(second).unwrap();
         let one = failed(CLOSED, policy, at(0));
         assert_eq!(one.state, CircuitState::Closed);
         let open = failed(one, policy, at(1));
-        assert_eq!((open.state, open.opened_at), (CircuitState::Open, Some(at(1))));
+        assert_eq!(
+            (open.state, open.opened_at),
+            (CircuitState::Open, Some(at(1)))
+        );
         assert_eq!(failed(open, policy, at(2)).opened_at, Some(at(1)));
         assert_eq!(admit(open, policy, at(10)), (CircuitState::Open, None));
         let (answer, probing) = admit(open, policy, at(11));

@@ -15,8 +15,9 @@ use crate::live::Changed;
 
 /// Picks up what was changed since the last look. `data_version` is the caller's memory of it.
 pub(super) fn look(conn: &Connection, shared: &Shared, data_version: &mut i64) -> Result<()> {
-    let now: i64 =
-        conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+    let now: i64 = conn
+        .prepare_cached("PRAGMA data_version")?
+        .query_row([], |row| row.get(0))?;
     if now != *data_version {
         pick_up(conn, shared)?;
         *data_version = now;
@@ -35,7 +36,12 @@ pub(super) fn pick_up(conn: &Connection, shared: &Shared) -> Result<()> {
         let last = shared.alerts.lock().last_id();
         let waiting = alerts::waiting(conn, last)?;
         if !waiting.is_empty() {
-            shared.with_alerts(|alerts| waiting.into_iter().for_each(|alert| alerts.add(alert)));
+            shared.with_alerts(|alerts| {
+                for mut alert in waiting {
+                    alert.due = alert.due.map(|due| shared.clock.at_written(due));
+                    alerts.add(alert);
+                }
+            });
         }
     }
     dead_letters::count(conn, shared)?;
@@ -44,9 +50,11 @@ pub(super) fn pick_up(conn: &Connection, shared: &Shared) -> Result<()> {
 
 /// Takes what stands in the database as known, so that a start announces nothing.
 pub(super) fn mark_announced(conn: &Connection, shared: &Shared) -> Result<()> {
-    let last = conn.query_row("SELECT coalesce(max(id), 0) FROM config_audit_log", [], |row| {
-        row.get(0)
-    })?;
+    let last = conn.query_row(
+        "SELECT coalesce(max(id), 0) FROM config_audit_log",
+        [],
+        |row| row.get(0),
+    )?;
     shared.announced.0.store(last, Ordering::Relaxed);
     shared.announced.1.store(reload(conn)?, Ordering::Relaxed);
     Ok(())

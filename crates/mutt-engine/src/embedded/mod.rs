@@ -32,6 +32,7 @@ mod events;
 mod flow;
 mod foreign;
 mod hosts;
+mod inbox;
 mod live;
 mod readers;
 mod rules;
@@ -42,6 +43,9 @@ mod unhandled;
 mod upkeep;
 mod workers;
 mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use readers::Readers;
 use shared::Shared;
@@ -100,11 +104,7 @@ impl Embedded {
             .map_err(|error| storage::while_opening(directory, error))
     }
 
-    fn open_locked(
-        directory: &Path,
-        mode: Mode,
-        lock: Option<DirectoryLock>,
-    ) -> Result<Arc<Self>> {
+    fn open_locked(directory: &Path, mode: Mode, lock: Option<DirectoryLock>) -> Result<Arc<Self>> {
         let purpose = match mode {
             Mode::Server => Purpose::Server,
             Mode::Tool => Purpose::Tool,
@@ -150,7 +150,9 @@ impl Embedded {
         }
         match self.mode {
             Mode::Server => Ok(()),
-            Mode::Tool => Err(EngineError::Invalid(format!("{what} is for the server alone"))),
+            Mode::Tool => Err(EngineError::Invalid(format!(
+                "{what} is for the server alone"
+            ))),
         }
     }
 }

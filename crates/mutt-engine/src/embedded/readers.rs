@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::Semaphore;
 
 use super::storage::{self, Purpose};
@@ -29,10 +29,16 @@ impl Readers {
     /// A pool of at most `size` connections.
     pub(super) fn new(directory: PathBuf, size: u32) -> Self {
         let free = Arc::new(Semaphore::new(size as usize));
-        Self { directory, idle: Arc::default(), free, size }
+        Self {
+            directory,
+            idle: Arc::default(),
+            free,
+            size,
+        }
     }
 
-    /// Runs `query` on a connection of its own, on a thread for blocking work.
+    /// Runs `query` on a connection of its own, on a thread for blocking work. Where the caller goes
+    /// away the query is stopped: nobody would hear its answer.
     ///
     /// # Errors
     /// What `query` returned; `Unavailable` where the database cannot be read, the query takes
@@ -43,30 +49,36 @@ impl Readers {
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
         let closed = || EngineError::Unavailable("the engine is closed".to_owned());
-        let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| closed())?;
+        let permit = Arc::clone(&self.free)
+            .acquire_owned()
+            .await
+            .map_err(|_| closed())?;
         let idle = Arc::clone(&self.idle);
         let directory = self.directory.clone();
-        let (started, stop) = tokio::sync::oneshot::channel();
+        let guard = StopOnDrop(Arc::default());
+        let running = Arc::clone(&guard.0);
         let mut work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let conn = idle.lock().pop();
             let conn = match conn {
                 Some(conn) => conn,
                 None => storage::open(&directory, Purpose::Read)?,
             };
-            // Nobody listens where the caller went away; the query then ends by itself.
-            let _ = started.send(conn.get_interrupt_handle());
-            let result = query(&conn);
+            let result = if running.begin(&conn) {
+                query(&conn)
+            } else {
+                Err(stopped())
+            };
+            // Before somebody else gets the connection: a stop must not hit the next query.
+            running.end();
             idle.lock().push(conn);
-            drop(permit);
             result
         });
         let finished = tokio::time::timeout(LONGEST, &mut work).await;
         let joined = if let Ok(joined) = finished {
             joined
         } else {
-            if let Ok(handle) = stop.await {
-                handle.interrupt();
-            }
+            guard.0.stop();
             work.await
         };
         joined.map_err(|_| {
@@ -80,5 +92,84 @@ impl Readers {
         self.free.close();
         drop(all);
         self.idle.lock().clear();
+    }
+}
+
+fn stopped() -> EngineError {
+    EngineError::Unavailable("the query was stopped".to_owned())
+}
+
+/// A query that can be stopped while it runs, and only then.
+#[derive(Default)]
+struct Running(Mutex<Stage>);
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Waiting,
+    At(InterruptHandle),
+    /// It ended, or is never to begin.
+    Over,
+}
+
+impl Running {
+    /// False where it was stopped before it began.
+    fn begin(&self, conn: &Connection) -> bool {
+        let mut stage = self.0.lock();
+        if matches!(*stage, Stage::Over) {
+            return false;
+        }
+        *stage = Stage::At(conn.get_interrupt_handle());
+        true
+    }
+
+    fn end(&self) {
+        *self.0.lock() = Stage::Over;
+    }
+
+    fn stop(&self) {
+        let mut stage = self.0.lock();
+        if let Stage::At(handle) = &*stage {
+            handle.interrupt();
+        } else {
+            *stage = Stage::Over;
+        }
+    }
+}
+
+struct StopOnDrop(Arc<Running>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever asks and goes away (a browser that is closed) does not keep a connection, the log
+    /// and the end of the process waiting for an answer that nobody hears.
+    #[tokio::test]
+    async fn a_query_ends_with_its_caller() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(storage::open(directory.path(), Purpose::Server).unwrap());
+        let readers = Readers::new(directory.path().to_owned(), 1);
+        let (began, begins) = tokio::sync::oneshot::channel();
+        let endless = readers.run(move |conn| {
+            began.send(()).unwrap();
+            let numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
+                SELECT count(*) FROM numbers";
+            Ok(conn.query_row(numbers, [], |row| row.get::<_, i64>(0))?)
+        });
+        tokio::select! {
+            result = endless => panic!("it has no end: {result:?}"),
+            _ = begins => {}
+        }
+        let next = readers.run(|conn| Ok(conn.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
+        let next = tokio::time::timeout(LONGEST * 3, next).await;
+        assert_eq!(next.expect("the connection is free again").unwrap(), 7);
+        readers.close().await;
     }
 }

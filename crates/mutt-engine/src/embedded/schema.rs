@@ -11,11 +11,14 @@ use crate::error::{EngineError, Result};
 /// Stands in the file's header (`PRAGMA application_id`): "MUTT".
 const APPLICATION_ID: i64 = 0x4D55_5454;
 
+// One migration leads to each version.
+const _: () = assert!(MIGRATIONS.len() as u64 == LATEST.unsigned_abs());
+
 /// What each version added, oldest first. Never edit one that was released: add the next.
 const MIGRATIONS: &[&str] = &[VERSION_1];
 
 /// The schema version that this program writes.
-pub(super) const LATEST: i64 = MIGRATIONS.len() as i64;
+pub(super) const LATEST: i64 = 1;
 
 const VERSION_1: &str = "
 -- Events that wait. A row is a block of events of one commit: `ends` (32-bit little-endian offsets)
@@ -262,8 +265,10 @@ CREATE TABLE archive_manifest (
 pub(super) fn version(conn: &Connection) -> Result<i64> {
     let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let has_tables =
-        conn.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(())).optional()?.is_some();
+    let has_tables = conn
+        .query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
+        .optional()?
+        .is_some();
     if has_tables && application != APPLICATION_ID {
         return Err(EngineError::Unusable(
             "mutt.db is a SQLite database, but not one that MUTT made; give MUTT a data directory \
@@ -300,7 +305,9 @@ pub(super) fn migrate(conn: &Connection) -> Result<()> {
 /// One step, looked at again under the write lock: another process may have made it meanwhile.
 fn migrate_one(conn: &Connection) -> Result<()> {
     let version = version(conn)?;
-    let step = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version));
+    let step = usize::try_from(version)
+        .ok()
+        .and_then(|version| MIGRATIONS.get(version));
     if let Some(step) = step {
         conn.execute_batch(step)?;
         conn.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -320,9 +327,11 @@ mod tests {
         assert_eq!(version(&conn).unwrap(), LATEST);
         migrate(&conn).unwrap();
         let tables: i64 = conn
-            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'event_queue'", [], |row| {
-                row.get(0)
-            })
+            .query_row(
+                "SELECT count(*) FROM sqlite_schema WHERE name = 'event_queue'",
+                [],
+                |row| row.get(0),
+            )
             .unwrap();
         assert_eq!(tables, 1);
     }
@@ -331,14 +340,18 @@ mod tests {
     fn newer_and_foreign_files_are_refused() {
         let conn = Connection::open_in_memory().unwrap();
         migrate(&conn).unwrap();
-        conn.pragma_update(None, "user_version", LATEST + 1).unwrap();
+        conn.pragma_update(None, "user_version", LATEST + 1)
+            .unwrap();
         let error = migrate(&conn).unwrap_err();
         assert!(matches!(&error, EngineError::Unusable(text) if text.contains("newer MUTT")));
 
         let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
+        conn.execute_batch("CREATE TABLE notes (text TEXT)")
+            .unwrap();
         let error = migrate(&conn).unwrap_err();
-        assert!(matches!(&error, EngineError::Unusable(text) if text.contains("not one that MUTT")));
+        assert!(
+            matches!(&error, EngineError::Unusable(text) if text.contains("not one that MUTT"))
+        );
     }
 
     #[test]
@@ -354,7 +367,11 @@ mod tests {
         )
         .unwrap();
         let count: i64 = conn
-            .query_row("SELECT value FROM facts WHERE name = 'audit_rows'", [], |row| row.get(0))
+            .query_row(
+                "SELECT value FROM facts WHERE name = 'audit_rows'",
+                [],
+                |row| row.get(0),
+            )
             .unwrap();
         assert_eq!(count, 0);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) samples: broadcast::Sender<Arc<LiveBatch>>,
     pub(super) health: Health,
     pub(super) closed: AtomicBool,
+    pub(super) clock: Clock,
 }
 
 impl Shared {
@@ -63,6 +65,7 @@ impl Shared {
             samples: broadcast::Sender::new(SAMPLES),
             health: Health::default(),
             closed: AtomicBool::new(false),
+            clock: Clock::start(),
         }
     }
 
@@ -106,6 +109,43 @@ impl Shared {
     }
 }
 
+/// The longest that an alert waits which an earlier process left: a `due` further away was written
+/// while the clock was ahead.
+const LONGEST_LEFT: i64 = 3600 * 1_000_000;
+
+/// Time that passes evenly, counted in µs from what the computer's clock said at the start. What
+/// waits for its time is neither held up nor hurried where that clock is set.
+#[derive(Debug)]
+pub(super) struct Clock {
+    start: Instant,
+    wall: i64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            start: Instant::now(),
+            wall: Timestamp::now().as_microsecond(),
+        }
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        let passed = i64::try_from(self.start.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.wall.saturating_add(passed)
+    }
+
+    /// This clock's time for one that the computer's clock will show.
+    pub(super) fn at(&self, wall: i64) -> i64 {
+        let left = wall.saturating_sub(Timestamp::now().as_microsecond());
+        self.now().saturating_add(left)
+    }
+
+    /// As [`Clock::at`], for a time that an earlier process wrote down.
+    pub(super) fn at_written(&self, wall: i64) -> i64 {
+        self.at(wall).min(self.now().saturating_add(LONGEST_LEFT))
+    }
+}
+
 /// How the last commits went.
 #[derive(Debug, Default)]
 pub(super) struct Health {
@@ -120,7 +160,10 @@ struct Last {
 
 impl Health {
     pub(super) fn committed(&self) {
-        *self.last.lock() = Last { committed: Some(Instant::now()), failed: false };
+        *self.last.lock() = Last {
+            committed: Some(Instant::now()),
+            failed: false,
+        };
     }
 
     /// Notes a failed commit; whether the one before went well, so that a long outage is reported
@@ -139,5 +182,24 @@ impl Health {
     pub(super) fn is_fresh(&self, age: Duration) -> bool {
         let last = self.last.lock();
         !last.failed && last.committed.is_some_and(|at| at.elapsed() <= age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600 * 1_000_000;
+
+    #[test]
+    fn a_clock_that_is_set_moves_nothing() {
+        for set_by in [-HOUR, 0, HOUR] {
+            let mut clock = Clock::start();
+            clock.wall -= set_by;
+            let left = clock.at(Timestamp::now().as_microsecond() + 2 * HOUR) - clock.now();
+            assert!((HOUR..=2 * HOUR).contains(&left), "{left} after {set_by}");
+            let left = clock.at_written(i64::MAX) - clock.now();
+            assert!(left <= HOUR, "{left}");
+        }
     }
 }

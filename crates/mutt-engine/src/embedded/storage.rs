@@ -146,12 +146,14 @@ fn configure(conn: &mut Connection, purpose: Purpose) -> rusqlite::Result<()> {
 fn at(path: &Path, error: rusqlite::Error) -> EngineError {
     let path: PathBuf = path.to_owned();
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => EngineError::Unusable(format!(
-            "{0} is damaged or not a database ({error}); stop MUTT, move {0} away together with its \
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            EngineError::Unusable(format!(
+                "{0} is damaged or not a database ({error}); stop MUTT, move {0} away together with its \
              -wal and -shm files, then restore a backup, or save what can be read with: sqlite3 \
              <moved file> .recover | sqlite3 {0}",
-            path.display()
-        )),
+                path.display()
+            ))
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             EngineError::Unusable(format!(
                 "{} cannot be opened for writing ({error}); give the user that runs MUTT the right \
@@ -166,11 +168,13 @@ fn at(path: &Path, error: rusqlite::Error) -> EngineError {
 /// Says what to do about a damaged file while the database is opened.
 pub(super) fn while_opening(directory: &Path, error: EngineError) -> EngineError {
     match error {
-        EngineError::Unavailable(text) if text.starts_with(DAMAGED) => EngineError::Unusable(format!(
-            "{}: {text}; stop MUTT, move mutt.db, mutt.db-wal and mutt.db-shm away, then restore a \
+        EngineError::Unavailable(text) if text.starts_with(DAMAGED) => {
+            EngineError::Unusable(format!(
+                "{}: {text}; stop MUTT, move mutt.db, mutt.db-wal and mutt.db-shm away, then restore a \
              backup, or save what can be read with: sqlite3 <moved file> .recover | sqlite3 mutt.db",
-            directory.display()
-        )),
+                directory.display()
+            ))
+        }
         other => other,
     }
 }

@@ -48,7 +48,16 @@ pub(super) fn add(
         });
         host.0 += subject.count;
         let text = Some((&*subject.masked, &*subject.sample));
-        let Some(row) = count(conn, subject, &subject.signature, subject.count, text, policy, now, room)?
+        let Some(row) = count(
+            conn,
+            subject,
+            &subject.signature,
+            subject.count,
+            text,
+            policy,
+            now,
+            room,
+        )?
         else {
             continue;
         };
@@ -84,7 +93,9 @@ struct Row {
 impl Row {
     fn is_due(&self, policy: UnhandledPolicy, now: Timestamp) -> bool {
         self.count >= policy.threshold
-            && self.triggered_until.is_none_or(|until| until <= now.as_microsecond())
+            && self
+                .triggered_until
+                .is_none_or(|until| until <= now.as_microsecond())
     }
 }
 
@@ -111,11 +122,21 @@ fn count(
          WHERE hostname = ?1 AND signature = ?2
          RETURNING count, triggered_until",
     )?;
-    let mut rows = known.query(params![&*subject.hostname, signature, now, events, expires_at])?;
+    let mut rows = known.query(params![
+        &*subject.hostname,
+        signature,
+        now,
+        events,
+        expires_at
+    ])?;
     if let Some(row) = rows.next()? {
         let count: i64 = row.get(0)?;
         let triggered_until = row.get(1)?;
-        return Ok(Some(Row { count: count.cast_unsigned(), triggered_until, is_new: false }));
+        return Ok(Some(Row {
+            count: count.cast_unsigned(),
+            triggered_until,
+            is_new: false,
+        }));
     }
     if !room {
         return Ok(None);
@@ -133,7 +154,11 @@ fn count(
         text.map(|(_, sample)| sample)
     ])?;
     let is_new = !signature.is_empty();
-    Ok(Some(Row { count: events.cast_unsigned(), triggered_until: None, is_new }))
+    Ok(Some(Row {
+        count: events.cast_unsigned(),
+        triggered_until: None,
+        is_new,
+    }))
 }
 
 /// The policy's window in µs.
@@ -216,10 +241,13 @@ pub(super) fn prune(conn: &Connection, shared: &Shared, now: Timestamp) -> Resul
 
 /// Counts the signatures that are counted.
 pub(super) fn count_signatures(conn: &Connection, shared: &Shared) -> Result<()> {
-    let rows: i64 =
-        conn.query_row("SELECT count(*) FROM unhandled WHERE signature <> ''", [], |row| {
-            row.get(0)
-        })?;
-    shared.signatures.store(rows.cast_unsigned(), Ordering::Relaxed);
+    let rows: i64 = conn.query_row(
+        "SELECT count(*) FROM unhandled WHERE signature <> ''",
+        [],
+        |row| row.get(0),
+    )?;
+    shared
+        .signatures
+        .store(rows.cast_unsigned(), Ordering::Relaxed);
     Ok(())
 }

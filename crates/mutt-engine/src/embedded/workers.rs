@@ -35,7 +35,9 @@ impl Registry {
     fn is_alive(&self, kind: WorkerKind, worker: &str) -> bool {
         let now = Instant::now();
         let signs = self.signs.lock();
-        signs.get(&(kind, worker.to_owned())).is_some_and(|sign| sign.ends > now)
+        signs
+            .get(&(kind, worker.to_owned()))
+            .is_some_and(|sign| sign.ends > now)
     }
 
     fn living(&self) -> Vec<(WorkerKind, String, Timestamp)> {
@@ -173,8 +175,14 @@ impl Workers for Embedded {
     async fn heartbeat(&self, kind: WorkerKind, worker: &str, lifetime: Duration) -> Result<()> {
         self.server_only("working")?;
         let seen_at = Timestamp::now();
-        let sign = Sign { seen_at, ends: Instant::now() + lifetime };
-        self.workers.signs.lock().insert((kind, worker.to_owned()), sign);
+        let sign = Sign {
+            seen_at,
+            ends: Instant::now() + lifetime,
+        };
+        self.workers
+            .signs
+            .lock()
+            .insert((kind, worker.to_owned()), sign);
         // For tools that look from outside. What counts is in memory, so a full disk does not make
         // workers look dead.
         let (pod, held) = (worker.to_owned(), self.held(kind, worker).cast_signed());
@@ -185,7 +193,13 @@ impl Workers for Embedded {
                 "INSERT OR REPLACE INTO workers (kind, pod, seen_at, expires_at, held)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?
-            .execute(params![kind_name(kind), pod, seen_at.as_microsecond(), expires_at, held])?;
+            .execute(params![
+                kind_name(kind),
+                pod,
+                seen_at.as_microsecond(),
+                expires_at,
+                held
+            ])?;
             Ok(())
         });
         Ok(())
@@ -196,10 +210,12 @@ impl Workers for Embedded {
         self.workers.signs.lock().remove(&(kind, worker.to_owned()));
         match kind {
             WorkerKind::Alerter => {
-                self.shared.with_events(|events| events.take_over(|name| name == worker));
+                self.shared
+                    .with_events(|events| events.take_over(|name| name == worker));
             }
             WorkerKind::Moog => {
-                self.shared.with_alerts(|alerts| alerts.take_over(|name| name == worker));
+                self.shared
+                    .with_alerts(|alerts| alerts.take_over(|name| name == worker));
             }
         }
         let pod = worker.to_owned();
@@ -214,9 +230,12 @@ impl Workers for Embedded {
     async fn recover(&self) -> Result<u64> {
         self.server_only("recovering")?;
         let is_dead = |kind| move |name: &str| !self.workers.is_alive(kind, name);
-        let events =
-            self.shared.with_events(|events| events.take_over(is_dead(WorkerKind::Alerter)));
-        let alerts = self.shared.with_alerts(|alerts| alerts.take_over(is_dead(WorkerKind::Moog)));
+        let events = self
+            .shared
+            .with_events(|events| events.take_over(is_dead(WorkerKind::Alerter)));
+        let alerts = self
+            .shared
+            .with_alerts(|alerts| alerts.take_over(is_dead(WorkerKind::Moog)));
         Ok(events + alerts)
     }
 
@@ -235,21 +254,39 @@ impl Workers for Embedded {
             })
             .await?;
         let (mut queues, workers) = if server {
-            let living = self.workers.living().into_iter().map(|(kind, pod, seen_at)| {
-                let held = self.held(kind, &pod);
-                WorkerStatus { kind, pod, seen_at, held }
-            });
+            let living = self
+                .workers
+                .living()
+                .into_iter()
+                .map(|(kind, pod, seen_at)| {
+                    let held = self.held(kind, &pod);
+                    WorkerStatus {
+                        kind,
+                        pod,
+                        seen_at,
+                        held,
+                    }
+                });
             (self.queues(), living.collect())
         } else {
             (on_disk, outside)
         };
         queues.extend(dead);
-        let engine = format!("embedded (SQLite {version} in {})", self.directory.display());
-        Ok(Status { queues, workers, engine })
+        let engine = format!(
+            "embedded (SQLite {version} in {})",
+            self.directory.display()
+        );
+        Ok(Status {
+            queues,
+            workers,
+            engine,
+        })
     }
 
     async fn ready(&self) -> Result<()> {
-        self.readers.run(|conn| Ok(conn.query_row("SELECT 1 FROM facts", [], |_| Ok(()))?)).await?;
+        self.readers
+            .run(|conn| Ok(conn.query_row("SELECT 1 FROM facts", [], |_| Ok(()))?))
+            .await?;
         if self.shared.health.is_fresh(FRESH) {
             return Ok(());
         }

@@ -6,19 +6,19 @@
 //! has to change in memory changes on this thread, after the commit and before anybody is answered,
 //! so that a caller who goes away leaves nothing half done.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::audit_index::Indexer;
 use super::checkpoint::Checkpointer;
+use super::inbox::{ClosedWithThread, Closing, Entry, Inbox, Job, Work, closed};
 use super::shared::Shared;
 use super::storage::{self, Purpose};
 use super::{Mode, blocks, foreign, upkeep};
@@ -28,53 +28,8 @@ use crate::error::{EngineError, Result};
 const INBOX_BYTES: usize = 32 << 20;
 /// Room is counted in units of so many bytes, so that tiny pieces of work are bounded in number.
 const UNIT: usize = 1 << 10;
-/// The most bytes of work in one commit: what bounds how long its first caller waits.
-const COMMIT_BYTES: usize = 4 << 20;
 /// How often a thread with nothing to do looks for what other processes changed.
 const IDLE: Duration = Duration::from_millis(250);
-
-/// One piece of work.
-pub(super) trait Job: Send {
-    /// Does the work on the open transaction. An error undoes what it did there.
-    fn execute(&mut self, tx: &Connection) -> Result<()>;
-    /// Hears how it ended (after the commit), changes memory and answers.
-    fn finish(self: Box<Self>, result: Result<()>);
-}
-
-/// What waits in the inbox.
-pub(super) enum Work {
-    /// Anything.
-    Job(Box<dyn Job>),
-    /// Events for the queue: all of one commit go into as few rows as possible.
-    Enqueue(blocks::Enqueue),
-}
-
-struct Entry {
-    work: Work,
-    bytes: usize,
-    _room: OwnedSemaphorePermit,
-}
-
-#[derive(Default)]
-struct Inbox {
-    entries: Mutex<Entries>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct Entries {
-    waiting: VecDeque<Entry>,
-    sleeping: bool,
-    closing: Option<Closing>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Closing {
-    /// What waits is still done, and the log is copied back.
-    InOrder,
-    /// As a crash would do it: the log is left for the next start.
-    AtOnce,
-}
 
 /// The way to the writing thread.
 pub(super) struct Writer {
@@ -93,7 +48,10 @@ impl Writer {
     ) -> Result<Self> {
         let inbox = Arc::new(Inbox::default());
         let helpers = match mode {
-            Mode::Server => Some((Checkpointer::start(&directory)?, Indexer::start(&directory)?)),
+            Mode::Server => Some((
+                Checkpointer::start(&directory)?,
+                Indexer::start(&directory)?,
+            )),
             Mode::Tool => None,
         };
         let (checkpointer, indexer) = helpers.unzip();
@@ -157,7 +115,12 @@ impl Writer {
         G: FnOnce(Result<T>) -> Result<R> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Closure { op: Some(op), done: None, then, answer };
+        let job = Closure {
+            op: Some(op),
+            done: None,
+            then,
+            answer,
+        };
         self.submit(Work::Job(Box::new(job)), bytes).await?;
         answered.await.map_err(|_| closed())?
     }
@@ -166,8 +129,15 @@ impl Writer {
     pub(super) async fn submit(&self, work: Work, bytes: usize) -> Result<()> {
         let units = bytes.div_ceil(UNIT).clamp(1, INBOX_BYTES / UNIT);
         let units = u32::try_from(units).expect("clamped to the size of the inbox");
-        let room = Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| closed())?;
-        self.inbox.push(Entry { work, bytes, _room: room })
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(units)
+            .await
+            .map_err(|_| closed())?;
+        self.inbox.push(Entry {
+            work,
+            bytes,
+            _room: room,
+        })
     }
 
     /// Leaves work in the inbox where there is room, and hears nothing of it.
@@ -175,11 +145,28 @@ impl Writer {
     where
         F: FnOnce(&Connection) -> Result<()> + Send + 'static,
     {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(1) else { return };
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(1) else {
+            return;
+        };
         let (answer, _) = oneshot::channel();
-        let job = Closure { op: Some(op), done: None, then: |result| result, answer };
+        let job = Closure {
+            op: Some(op),
+            done: None,
+            then: |result| result,
+            answer,
+        };
         // A closed inbox takes nothing, and nobody waits for this.
-        let _ = self.inbox.push(Entry { work: Work::Job(Box::new(job)), bytes: UNIT, _room: room });
+        let _ = self.inbox.push(Entry {
+            work: Work::Job(Box::new(job)),
+            bytes: UNIT,
+            _room: room,
+        });
+    }
+
+    /// Pieces of work in the inbox.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
     }
 
     /// Does what waits, copies the log back, closes the file and ends the thread.
@@ -200,54 +187,6 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
-    }
-}
-
-fn closed() -> EngineError {
-    EngineError::Unavailable("the engine is closed".to_owned())
-}
-
-impl Inbox {
-    fn push(&self, entry: Entry) -> Result<()> {
-        let mut entries = self.entries.lock();
-        if entries.closing.is_some() {
-            return Err(closed());
-        }
-        entries.waiting.push_back(entry);
-        if entries.sleeping {
-            entries.sleeping = false;
-            drop(entries);
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
-    fn close(&self, how: Closing) {
-        self.entries.lock().closing.get_or_insert(how);
-        self.wake.notify_one();
-    }
-
-    /// Moves the next commit's work into `group`; leaves it empty where none came within `patience`.
-    /// Returns how the inbox closed once it is closed and empty.
-    fn next(&self, group: &mut Vec<Entry>, patience: Duration) -> Option<Closing> {
-        let mut entries = self.entries.lock();
-        if entries.waiting.is_empty() && entries.closing.is_none() && !patience.is_zero() {
-            entries.sleeping = true;
-            self.wake.wait_for(&mut entries, patience);
-            entries.sleeping = false;
-        }
-        if entries.waiting.is_empty() {
-            return entries.closing;
-        }
-        let mut bytes = 0;
-        while let Some(entry) = entries.waiting.front() {
-            if !group.is_empty() && bytes + entry.bytes > COMMIT_BYTES {
-                break;
-            }
-            bytes += entry.bytes;
-            group.extend(entries.waiting.pop_front());
-        }
-        None
     }
 }
 
@@ -272,7 +211,9 @@ where
     }
 
     fn finish(self: Box<Self>, result: Result<()>) {
-        let Self { done, then, answer, .. } = *self;
+        let Self {
+            done, then, answer, ..
+        } = *self;
         let result = result.map(|()| done.expect("a job that succeeded has a result"));
         // Where the caller went away nobody needs the answer.
         let _ = answer.send(then(result));
@@ -294,6 +235,7 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        let _closed = ClosedWithThread(Arc::clone(&self.inbox));
         let mut group = Vec::new();
         let closing = loop {
             let indexing = self.indexer.as_ref().is_some_and(Indexer::has_work)
@@ -312,7 +254,10 @@ impl Thread {
             self.keep_up(is_idle);
         };
         drop((self.checkpointer.take(), self.indexer.take()));
+        // A tool leaves the log to the server beside it: emptying it keeps everybody from writing until
+        // the last reader is done. Where there is no server SQLite does it as the file is closed.
         if closing == Closing::InOrder
+            && self.mode == Mode::Server
             && let Some(conn) = &self.conn
             && let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
         {
@@ -360,7 +305,7 @@ impl Thread {
     fn transaction(
         &mut self,
         jobs: &mut [(Box<dyn Job>, Result<()>)],
-        enqueues: &mut Vec<blocks::Enqueue>,
+        enqueues: &mut [blocks::Enqueue],
     ) -> Result<blocks::Written> {
         if self.conn.is_none() {
             let conn = storage::open(&self.directory, self.purpose())?;
@@ -371,7 +316,10 @@ impl Thread {
         let indexer = self.indexer.as_mut();
         let outcome = begin(conn)
             .and_then(|()| foreign::look(conn, &self.shared, &mut self.data_version))
-            .and_then(|()| execute_all(conn, jobs))
+            .and_then(|()| {
+                let look = || foreign::look(conn, &self.shared, &mut self.data_version);
+                execute_all(conn, jobs, look)
+            })
             .and_then(|()| blocks::write(conn, enqueues))
             .and_then(|written| {
                 if let Some(indexer) = indexer {
@@ -410,12 +358,15 @@ impl Thread {
         if self.mode == Mode::Tool || self.shared.health.is_failing() {
             return;
         }
-        let indexed = self.indexer.as_mut().map_or(Ok(()), |indexer| indexer.step(conn, is_idle));
+        let indexed = self
+            .indexer
+            .as_mut()
+            .map_or(Ok(()), |indexer| indexer.step(conn, is_idle));
         let done = indexed.and_then(|()| {
             if Instant::now() < self.upkeep_due {
                 return Ok(());
             }
-            self.upkeep_due = Instant::now() + Duration::from_secs(60);
+            self.upkeep_due = Instant::now() + Duration::from_mins(1);
             upkeep::prune(conn, &self.shared)
         });
         if let Err(error) = done {
@@ -427,7 +378,10 @@ impl Thread {
 }
 
 fn begin(conn: &Connection) -> Result<()> {
-    Ok(conn.prepare_cached("BEGIN IMMEDIATE")?.raw_execute().map(drop)?)
+    Ok(conn
+        .prepare_cached("BEGIN IMMEDIATE")?
+        .raw_execute()
+        .map(drop)?)
 }
 
 fn commit(conn: &Connection) -> Result<()> {
@@ -435,8 +389,13 @@ fn commit(conn: &Connection) -> Result<()> {
 }
 
 /// Does every job; one that fails is undone by itself. An error here means that the transaction as
-/// a whole is lost.
-fn execute_all(conn: &Connection, jobs: &mut [(Box<dyn Job>, Result<()>)]) -> Result<()> {
+/// a whole is lost. `look` picks up what other processes added: their numbers must be known before
+/// this transaction gives out higher ones.
+fn execute_all(
+    conn: &Connection,
+    jobs: &mut [(Box<dyn Job>, Result<()>)],
+    mut look: impl FnMut() -> Result<()>,
+) -> Result<()> {
     for (index, (job, result)) in jobs.iter_mut().enumerate() {
         // The first job needs no savepoint: to undo it is to begin again.
         let first = index == 0;
@@ -444,7 +403,9 @@ fn execute_all(conn: &Connection, jobs: &mut [(Box<dyn Job>, Result<()>)]) -> Re
             conn.prepare_cached("SAVEPOINT job")?.raw_execute()?;
         }
         *result = catch_unwind(AssertUnwindSafe(|| job.execute(conn))).unwrap_or_else(|_| {
-            Err(EngineError::Unavailable("a mistake in MUTT: the work panicked".to_owned()))
+            Err(EngineError::Unavailable(
+                "a mistake in MUTT: the work panicked".to_owned(),
+            ))
         });
         if conn.is_autocommit() {
             // SQLite itself gave the whole transaction up: the disk is full, or worse.
@@ -459,6 +420,8 @@ fn execute_all(conn: &Connection, jobs: &mut [(Box<dyn Job>, Result<()>)]) -> Re
             (Err(_), true) => {
                 conn.execute_batch("ROLLBACK")?;
                 begin(conn)?;
+                // Another process may have used the moment in between.
+                look()?;
             }
             (Err(_), false) => conn.execute_batch("ROLLBACK TO job; RELEASE job")?,
         }
@@ -473,5 +436,85 @@ fn again<T>(committed: &Result<T>) -> Result<()> {
         Err(EngineError::Unusable(text)) => Err(EngineError::Unusable(text.clone())),
         Err(EngineError::Unavailable(text)) => Err(EngineError::Unavailable(text.clone())),
         Err(error) => Err(EngineError::Unavailable(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    /// Fails after a tool got in between.
+    struct Failing {
+        tool: Connection,
+    }
+
+    impl Job for Failing {
+        fn execute(&mut self, tx: &Connection) -> Result<()> {
+            tx.execute_batch("ROLLBACK")?;
+            self.tool.execute_batch(
+                "INSERT INTO event_queue (enqueued_at, count, ends, elements)
+                 VALUES (0, 1, x'02000000', CAST('{}' AS BLOB))",
+            )?;
+            begin(tx)?;
+            Err(EngineError::Fenced)
+        }
+
+        fn finish(self: Box<Self>, _: Result<()>) {}
+    }
+
+    /// To undo the first job the write lock is let go for a moment. What a tool adds in it has lower
+    /// numbers than what this commit adds, and later nobody would look for those any more.
+    #[test]
+    fn what_a_tool_adds_while_the_first_job_is_undone_is_not_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let conn = storage::open(directory.path(), Purpose::Server).unwrap();
+        schema::migrate(&conn).unwrap();
+        let tool = storage::open(directory.path(), Purpose::Tool).unwrap();
+        let shared = Arc::new(Shared::new(true));
+        let mut data_version = 0;
+        let (answer, _answered) = oneshot::channel();
+        let batch = [&b"{}"[..]].into_iter().collect();
+        let reserved = blocks::Reserved::take(&shared, 1).unwrap();
+        let mut enqueues = vec![blocks::Enqueue {
+            batch,
+            reserved,
+            answer,
+        }];
+        let mut jobs: [(Box<dyn Job>, Result<()>); 1] = [(Box::new(Failing { tool }), Ok(()))];
+
+        begin(&conn).unwrap();
+        let mut look = || foreign::look(&conn, &shared, &mut data_version);
+        look().unwrap();
+        execute_all(&conn, &mut jobs, &mut look).unwrap();
+        let written = blocks::write(&conn, &mut enqueues).unwrap();
+        commit(&conn).unwrap();
+        blocks::finish(&shared, enqueues, Ok(written));
+        look().unwrap();
+        assert!(matches!(jobs[0].1, Err(EngineError::Fenced)));
+        assert_eq!(shared.events.lock().depth(), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn nobody_waits_for_a_thread_that_broke() {
+        let inbox = Arc::new(Inbox::default());
+        let theirs = Arc::clone(&inbox);
+        let thread = std::thread::spawn(move || {
+            let _closed = ClosedWithThread(Arc::clone(&theirs));
+            while theirs.len() == 0 {
+                std::thread::yield_now();
+            }
+            panic!("a mistake");
+        });
+        let writer = Writer {
+            inbox,
+            room: Arc::new(Semaphore::new(INBOX_BYTES / UNIT)),
+            thread: Mutex::new(Some(thread)),
+        };
+        for _ in 0..2 {
+            let error = writer.run(|_| Ok(())).await.unwrap_err();
+            assert!(matches!(error, EngineError::Unavailable(_)), "{error}");
+        }
+        writer.close().await;
     }
 }

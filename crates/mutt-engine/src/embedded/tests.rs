@@ -1,0 +1,190 @@
+//! What needs a hand inside: work that fails beside work that does not, and a database that may
+//! not grow.
+
+use std::sync::Arc;
+
+use mutt_event::Batch;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::{Embedded, Mode, set_fact};
+use crate::dead_letters::{DeadLetter, DeadLetters, Dlq, Reason};
+use crate::error::{EngineError, Result};
+use crate::events::EventQueue;
+use crate::status::Workers;
+
+fn open(directory: &TempDir) -> Arc<Embedded> {
+    Embedded::open(directory.path(), Mode::Server).unwrap()
+}
+
+fn fact(conn: &Connection, name: &str) -> Result<i64> {
+    Ok(
+        conn.query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| {
+            row.get(0)
+        })?,
+    )
+}
+
+/// Work that fails, or panics, in the middle of a commit leaves no trace; what was committed with
+/// it is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failing_work_disturbs_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(&directory);
+    // While the writer is held up, everything else gathers for one commit.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (started, begun) = tokio::sync::oneshot::channel();
+    let first = {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            engine
+                .writer
+                .run(move |_| {
+                    started.send(()).unwrap();
+                    wait.recv().unwrap();
+                    Ok(())
+                })
+                .await
+        })
+    };
+    begun.await.unwrap();
+    let jobs: Vec<_> = (0..9_i64)
+        .map(|number| {
+            let engine = Arc::clone(&engine);
+            tokio::spawn(async move {
+                engine
+                    .writer
+                    .run(move |tx| {
+                        set_fact(tx, &format!("job-{number}"), number)?;
+                        match number % 3 {
+                            0 => Err(EngineError::Invalid("no".to_owned())),
+                            1 => panic!("a mistake"),
+                            _ => Ok(number),
+                        }
+                    })
+                    .await
+            })
+        })
+        .collect();
+    let enqueue = {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move { engine.enqueue([&b"{}"[..]].into_iter().collect()).await })
+    };
+    while engine.writer.waiting() < 10 {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    for (number, job) in (0..).zip(jobs) {
+        let result = job.await.unwrap();
+        match number % 3 {
+            0 => assert!(matches!(result, Err(EngineError::Invalid(_))), "{result:?}"),
+            1 => assert!(
+                matches!(result, Err(EngineError::Unavailable(_))),
+                "{result:?}"
+            ),
+            _ => assert_eq!(result.unwrap(), number),
+        }
+        let there = engine
+            .readers
+            .run(move |conn| fact(conn, &format!("job-{number}")))
+            .await;
+        assert_eq!(there.is_ok(), number % 3 == 2, "job {number}");
+    }
+    assert_eq!(enqueue.await.unwrap().unwrap(), 1);
+}
+
+/// A full disk: the call says so and took no effect; when there is room again everything goes on.
+#[tokio::test]
+async fn a_full_database_refuses_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(&directory);
+    engine
+        .enqueue([&b"{\"number\":1}"[..]].into_iter().collect())
+        .await
+        .unwrap();
+    // The limit belongs to the connection, which is opened anew after the failure: that is when
+    // "there is room again".
+    let full = |tx: &Connection| {
+        let pages: i64 = tx.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        tx.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+        Ok(())
+    };
+    let large: Batch = [vec![b'x'; 300_000].as_slice()].into_iter().collect();
+    engine.writer.run(full).await.unwrap();
+    let error = engine.enqueue(large.clone()).await.unwrap_err();
+    assert!(
+        matches!(&error, EngineError::Unavailable(text) if text.contains("full")),
+        "{error}"
+    );
+    assert!(error.is_temporary());
+    assert_eq!(engine.event_depth().await.unwrap(), 1, "nothing was taken");
+    assert_eq!(engine.enqueue(large.clone()).await.unwrap(), 2);
+
+    engine.writer.run(full).await.unwrap();
+    let letter = |bytes: usize| DeadLetter {
+        reason: Reason::Malformed,
+        detail: String::new(),
+        element: vec![b'x'; bytes],
+    };
+    let letters = vec![letter(10), letter(300_000)];
+    assert!(engine.bury(Dlq::Ingest, letters.clone()).await.is_err());
+    assert_eq!(
+        engine.dlq_depth(Dlq::Ingest).await.unwrap(),
+        0,
+        "all or nothing"
+    );
+    engine.bury(Dlq::Ingest, letters).await.unwrap();
+    engine.ready().await.unwrap();
+    drop(engine);
+    let engine = open(&directory);
+    assert_eq!(engine.event_depth().await.unwrap(), 2);
+    assert_eq!(engine.dlq_depth(Dlq::Ingest).await.unwrap(), 2);
+}
+
+/// Rows are indexed by the server itself, sooner or later.
+#[tokio::test]
+async fn audit_rows_are_indexed_when_there_is_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(&directory);
+    engine
+        .writer
+        .run(|tx| {
+            let mut statement = tx.prepare(
+                "INSERT INTO event_audit_log (event_id, event_timestamp, received_at, hostname,
+                     environment, matched_rule_id, handling_decision, forwarded_to_moog,
+                     correlation_id, raw_message)
+                 VALUES (randomblob(16), 1, 1, ?1, 'production', ?2, 'Ignore', 0, '', '{}')",
+            )?;
+            for number in 0..5000_i64 {
+                statement.execute((format!("host-{}", number % 700), number % 3))?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    crate::conformance::eventually("every row is indexed", async || {
+        let indexed = engine
+            .readers
+            .run(|conn| fact(conn, "audit_indexed"))
+            .await
+            .unwrap();
+        (indexed == 5000).then_some(())
+    })
+    .await;
+    let entries: i64 = engine
+        .readers
+        .run(|conn| {
+            Ok(
+                conn.query_row("SELECT count(*) FROM event_audit_index", [], |row| {
+                    row.get(0)
+                })?,
+            )
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        entries, 10_000,
+        "a host and a rule each, and no correlation id"
+    );
+}
