@@ -412,28 +412,7 @@ fn contradictions(
             ),
         );
     }
-    let ports = [
-        ("SERVER_PORT_INGESTOR", settings.server_port_ingestor),
-        ("SERVER_PORT_ALERTER", settings.server_port_alerter),
-        (
-            "SERVER_PORT_ALERTER_METRICS",
-            settings.server_port_alerter_metrics,
-        ),
-        (
-            "SERVER_PORT_MOOG_FORWARDER",
-            settings.server_port_moog_forwarder,
-        ),
-        (
-            "SERVER_PORT_MOOG_METRICS",
-            settings.server_port_moog_metrics,
-        ),
-        (
-            "METRICS_PORT_REMEDIATION",
-            settings.metrics_port_remediation,
-        ),
-        ("HEALTH_PORT_REMEDIATION", settings.health_port_remediation),
-        ("SERVER_PORT_WEBUI", settings.server_port_webui),
-    ];
+    let ports = settings.http_ports();
     for (index, &(name, port)) in ports.iter().enumerate() {
         if port != 0
             && let Some((other, _)) = ports[..index].iter().find(|&&(_, earlier)| earlier == port)

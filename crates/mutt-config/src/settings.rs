@@ -199,6 +199,28 @@ settings! {
     }
 }
 
+impl Settings {
+    /// Every port for HTTP with its variable; 0 is off.
+    pub fn http_ports(&self) -> [(&'static str, u16); 8] {
+        [
+            ("SERVER_PORT_INGESTOR", self.server_port_ingestor),
+            ("SERVER_PORT_ALERTER", self.server_port_alerter),
+            (
+                "SERVER_PORT_ALERTER_METRICS",
+                self.server_port_alerter_metrics,
+            ),
+            (
+                "SERVER_PORT_MOOG_FORWARDER",
+                self.server_port_moog_forwarder,
+            ),
+            ("SERVER_PORT_MOOG_METRICS", self.server_port_moog_metrics),
+            ("METRICS_PORT_REMEDIATION", self.metrics_port_remediation),
+            ("HEALTH_PORT_REMEDIATION", self.health_port_remediation),
+            ("SERVER_PORT_WEBUI", self.server_port_webui),
+        ]
+    }
+}
+
 /// The engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {

@@ -94,11 +94,14 @@ impl Admission {
     }
 
     fn apply(&self, dynamic: &Dynamic) {
-        self.engine.set_queue_limit(dynamic.integer("max_ingest_queue_size"));
+        self.engine
+            .set_queue_limit(dynamic.integer("max_ingest_queue_size"));
     }
 
     fn set_depth(&self, depth: u64) {
-        self.metrics.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+        self.metrics
+            .queue_depth
+            .set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 }
 

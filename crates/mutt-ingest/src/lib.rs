@@ -14,8 +14,8 @@ mod syslog_lines;
 pub mod syslog_stream;
 pub mod syslog_udp;
 
-pub use admission::Admission;
 pub use crate::http::{AdminConfig, HttpIngest, HttpOptions};
+pub use admission::Admission;
 pub use metrics::{IngestMetrics, Listener, ListenerMetrics, RejectReason};
 pub use pump::Overflow;
 pub use sockets::ListenError;

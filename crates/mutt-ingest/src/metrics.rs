@@ -12,8 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// The buckets of latency histograms, in seconds; those of 2.5.
-pub const LATENCY_BUCKETS: [f64; 11] =
-    [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+pub const LATENCY_BUCKETS: [f64; 11] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
 
 /// A door through which events come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +35,14 @@ pub enum Listener {
 
 impl Listener {
     /// Every listener.
-    pub const ALL: [Self; 6] =
-        [Self::Http, Self::SyslogUdp, Self::SyslogTcp, Self::SyslogTls, Self::Relp, Self::SnmpTrap];
+    pub const ALL: [Self; 6] = [
+        Self::Http,
+        Self::SyslogUdp,
+        Self::SyslogTcp,
+        Self::SyslogTls,
+        Self::Relp,
+        Self::SnmpTrap,
+    ];
 
     /// The value of the `listener` label.
     pub fn name(self) -> &'static str {
@@ -223,15 +230,31 @@ impl IngestMetrics {
             "Messages read from the network, whatever became of them",
             received,
         );
-        registry.register("mutt_ingest_parsed", "Messages of a form that was understood", parsed);
-        registry.register("mutt_ingest_accepted", "Events that are durable in the queue", accepted);
-        registry.register("mutt_ingest_rejected", "Messages that were not taken", rejected);
+        registry.register(
+            "mutt_ingest_parsed",
+            "Messages of a form that was understood",
+            parsed,
+        );
+        registry.register(
+            "mutt_ingest_accepted",
+            "Events that are durable in the queue",
+            accepted,
+        );
+        registry.register(
+            "mutt_ingest_rejected",
+            "Messages that were not taken",
+            rejected,
+        );
         registry.register(
             "mutt_ingest_kernel_drops",
             "Messages that the kernel dropped before they could be read",
             kernel_drops,
         );
-        registry.register("mutt_ingest_connections", "Connections open now", connections);
+        registry.register(
+            "mutt_ingest_connections",
+            "Connections open now",
+            connections,
+        );
         registry.register(
             "mutt_ingest_connections_refused",
             "Connections closed at once because there were too many",
@@ -299,9 +322,15 @@ mod tests {
             r#"mutt_ingest_kernel_drops_total{listener="syslog_udp"} 0"#,
             r#"mutt_ingest_parse_notes_total{note="no_year"} 0"#,
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
         }
-        metrics.listener(Listener::Relp).rejected(RejectReason::TooLarge).inc();
+        metrics
+            .listener(Listener::Relp)
+            .rejected(RejectReason::TooLarge)
+            .inc();
         text.clear();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         assert!(

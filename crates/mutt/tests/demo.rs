@@ -12,24 +12,49 @@ async fn the_demo_is_alive_says_where_to_look_and_ends_in_order() {
     let mutt = Mutt::new(&[]);
     let base = Port::take();
     let mut demo = mutt
-        .command(&["demo", "--rate", "100", "--for", "20", "--port-base", &base.number.to_string()])
+        .command(&[
+            "demo",
+            "--rate",
+            "100",
+            "--for",
+            "20",
+            "--port-base",
+            &base.number.to_string(),
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines: Vec<String> =
-        BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap).collect();
+    let lines: Vec<String> = BufReader::new(demo.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap)
+        .collect();
     let status = demo.wait().unwrap();
     let text = lines.join("\n");
     assert!(status.success(), "{text}");
-    for what in ["mutt top", "mutt tail", "logger -n 127.0.0.1", "/ingest", "20 s  "] {
+    for what in [
+        "mutt top",
+        "mutt tail",
+        "logger -n 127.0.0.1",
+        "/ingest",
+        "20 s  ",
+    ] {
         assert!(text.contains(what), "{what} is missing in:\n{text}");
     }
     // "  15 s  1,400 received, 1,400 decided (59 % by a rule), 410 alerts delivered, …"
-    let summary = lines.iter().rfind(|line| line.contains("by a rule")).unwrap();
+    let summary = lines
+        .iter()
+        .rfind(|line| line.contains("by a rule"))
+        .unwrap();
     let share: f64 = between(summary, "(", " %").parse().unwrap();
-    assert!((45.0..75.0).contains(&share), "rules handle about 60 %: {summary}");
-    let delivered: u64 = between(summary, "), ", " alerts").replace(',', "").parse().unwrap();
+    assert!(
+        (45.0..75.0).contains(&share),
+        "rules handle about 60 %: {summary}"
+    );
+    let delivered: u64 = between(summary, "), ", " alerts")
+        .replace(',', "")
+        .parse()
+        .unwrap();
     assert!(delivered > 0, "{summary}");
 }
 
@@ -43,16 +68,27 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 
 #[tokio::test]
 async fn lines_of_a_file_and_storms_are_sent() {
-    let mut mutt = Mutt::new(&[("AUDIT_SCOPE", "all"), ("UNHANDLED_EVENT_THRESHOLD", "1000000")]);
+    let mut mutt = Mutt::new(&[
+        ("AUDIT_SCOPE", "all"),
+        ("UNHANDLED_EVENT_THRESHOLD", "1000000"),
+    ]);
     mutt.start().await;
     let file = mutt.data().join("lines");
-    std::fs::write(&file, "<13>Nov 21 12:00:00 r1 one\n<13>Nov 21 12:00:00 r1 two\n").unwrap();
+    std::fs::write(
+        &file,
+        "<13>Nov 21 12:00:00 r1 one\n<13>Nov 21 12:00:00 r1 two\n",
+    )
+    .unwrap();
     let path = file.to_str().unwrap();
     let engine = mutt.engine();
     let rows = async || engine.audit_count().await.unwrap();
 
     let output = mutt.run(&["send", "syslog", path, "--transport", "tcp", "--json"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"sent\":2"));
     until("two lines over TCP", async || rows().await == 2).await;
 
@@ -67,6 +103,11 @@ async fn lines_of_a_file_and_storms_are_sent() {
     let dry = mutt.run(&["send", "syslog", "--storm", "link-flap", "--dry-run"]);
     assert!(String::from_utf8_lossy(&dry.stdout).contains("%LINK-3-UPDOWN"));
     assert_eq!(rows().await, 9, "a dry run sends nothing");
-    assert_eq!(mutt.run(&["send", "syslog", "--storm", "nonsense"]).status.code(), Some(2));
+    assert_eq!(
+        mutt.run(&["send", "syslog", "--storm", "nonsense"])
+            .status
+            .code(),
+        Some(2)
+    );
     engine.close().await;
 }

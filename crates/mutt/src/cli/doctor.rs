@@ -178,29 +178,8 @@ async fn server(context: &Context, checks: &mut Vec<Check>) -> bool {
 fn listeners(context: &Context, checks: &mut Vec<Check>) {
     let settings = &context.loaded.settings;
     let bind = settings.bind_address;
-    let tcp = [
-        ("SERVER_PORT_INGESTOR", settings.server_port_ingestor),
-        ("SERVER_PORT_ALERTER", settings.server_port_alerter),
-        (
-            "SERVER_PORT_ALERTER_METRICS",
-            settings.server_port_alerter_metrics,
-        ),
-        (
-            "SERVER_PORT_MOOG_FORWARDER",
-            settings.server_port_moog_forwarder,
-        ),
-        (
-            "SERVER_PORT_MOOG_METRICS",
-            settings.server_port_moog_metrics,
-        ),
-        (
-            "METRICS_PORT_REMEDIATION",
-            settings.metrics_port_remediation,
-        ),
-        ("HEALTH_PORT_REMEDIATION", settings.health_port_remediation),
-        ("SERVER_PORT_WEBUI", settings.server_port_webui),
-    ];
-    let mut wanted: Vec<(&str, SocketAddr, bool)> = tcp
+    let mut wanted: Vec<(&str, SocketAddr, bool)> = settings
+        .http_ports()
         .into_iter()
         .filter(|&(_, port)| port != 0)
         .map(|(name, port)| (name, SocketAddr::new(bind, port), false))
