@@ -159,7 +159,8 @@ mod tests {
         let (began, begins) = tokio::sync::oneshot::channel();
         let endless = readers.run(move |conn| {
             began.send(()).unwrap();
-            let numbers = "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
+            let numbers =
+                "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
                 SELECT count(*) FROM numbers";
             Ok(conn.query_row(numbers, [], |row| row.get::<_, i64>(0))?)
         });
@@ -167,7 +168,8 @@ mod tests {
             result = endless => panic!("it has no end: {result:?}"),
             _ = begins => {}
         }
-        let next = readers.run(|conn| Ok(conn.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
+        let next =
+            readers.run(|conn| Ok(conn.query_row("SELECT 7", [], |row| row.get::<_, i64>(0))?));
         let next = tokio::time::timeout(LONGEST * 3, next).await;
         assert_eq!(next.expect("the connection is free again").unwrap(), 7);
         readers.close().await;
