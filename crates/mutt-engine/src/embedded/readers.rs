@@ -5,10 +5,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::storage::{self, Purpose};
@@ -55,22 +56,18 @@ impl Readers {
             .map_err(|_| closed())?;
         let idle = Arc::clone(&self.idle);
         let directory = self.directory.clone();
-        let guard = StopOnDrop(Arc::default());
-        let running = Arc::clone(&guard.0);
+        let stop = StopOnDrop(Arc::default());
+        let stopped = Arc::clone(&stop.0);
         let mut work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let conn = idle.lock().pop();
-            let conn = match conn {
+            let mut conn = match conn {
                 Some(conn) => conn,
                 None => storage::open(&directory, Purpose::Read)?,
             };
-            let result = if running.begin(&conn) {
-                query(&conn)
-            } else {
-                Err(stopped())
-            };
-            // Before somebody else gets the connection: a stop must not hit the next query.
-            running.end();
+            stop_with(&mut conn, Some(stopped))?;
+            let result = query(&conn);
+            stop_with(&mut conn, None)?;
             idle.lock().push(conn);
             result
         });
@@ -78,7 +75,7 @@ impl Readers {
         let joined = if let Ok(joined) = finished {
             joined
         } else {
-            guard.0.stop();
+            stop.0.store(true, Ordering::Relaxed);
             work.await
         };
         joined.map_err(|_| {
@@ -95,53 +92,20 @@ impl Readers {
     }
 }
 
-fn stopped() -> EngineError {
-    EngineError::Unavailable("the query was stopped".to_owned())
+/// How many steps of SQLite's machine lie between two looks at whether to stop: some milliseconds.
+const STEPS: i32 = 100_000;
+
+/// Makes whatever the connection does from now on end soon after `stop` is set.
+fn stop_with(conn: &mut Connection, stop: Option<Arc<AtomicBool>>) -> Result<()> {
+    let stopped = stop.map(|stop| move || stop.load(Ordering::Relaxed));
+    Ok(conn.progress_handler(STEPS, stopped)?)
 }
 
-/// A query that can be stopped while it runs, and only then.
-#[derive(Default)]
-struct Running(Mutex<Stage>);
-
-#[derive(Default)]
-enum Stage {
-    #[default]
-    Waiting,
-    At(InterruptHandle),
-    /// It ended, or is never to begin.
-    Over,
-}
-
-impl Running {
-    /// False where it was stopped before it began.
-    fn begin(&self, conn: &Connection) -> bool {
-        let mut stage = self.0.lock();
-        if matches!(*stage, Stage::Over) {
-            return false;
-        }
-        *stage = Stage::At(conn.get_interrupt_handle());
-        true
-    }
-
-    fn end(&self) {
-        *self.0.lock() = Stage::Over;
-    }
-
-    fn stop(&self) {
-        let mut stage = self.0.lock();
-        if let Stage::At(handle) = &*stage {
-            handle.interrupt();
-        } else {
-            *stage = Stage::Over;
-        }
-    }
-}
-
-struct StopOnDrop(Arc<Running>);
+struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
