@@ -11,6 +11,8 @@ use mutt_event::EventId;
 use mutt_forwarder::ForwarderOptions;
 use mutt_forwarder::health::Condition;
 use mutt_forwarder::mock::Fault;
+use mutt_forwarder::sink::{Call, Delivery, KeySlot, MoogSink, Outgoing, Sink};
+use tokio::sync::watch;
 
 use support::{Bench, alert, eventually, secret};
 
@@ -420,5 +422,57 @@ async fn an_alert_that_comes_later_is_delivered_too() {
         bench.queue_alerts(vec![new]).await;
         bench.delivered(&[id]).await;
     }
+    running.stop().await;
+}
+
+/// Panics at the first attempts.
+struct Breaking {
+    sink: Arc<MoogSink>,
+    attempts: u32,
+}
+
+#[async_trait::async_trait]
+impl Sink for Breaking {
+    fn name(&self) -> &'static str {
+        self.sink.name()
+    }
+
+    fn configured(&self) -> Result<(), &'static str> {
+        self.sink.configured()
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.sink.changes()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.sink.fingerprint()
+    }
+
+    fn has_key(&self, key: KeySlot) -> bool {
+        self.sink.has_key(key)
+    }
+
+    async fn deliver(&self, outgoing: &Outgoing<'_>, call: Call) -> Delivery {
+        assert!(call.attempt > self.attempts, "a mistake in the sink");
+        self.sink.deliver(outgoing, call).await
+    }
+
+    async fn healthy(&self) -> Result<(), String> {
+        self.sink.healthy().await
+    }
+}
+
+/// Attempts that end in disorder give their places under the limit back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_panics_does_not_use_the_limit_up() {
+    let bench = Bench::new(&[("moog_rate_limit", "2")]).await;
+    let ids = bench.queue_many(1).await;
+    let sink = Breaking {
+        sink: bench.sink.clone(),
+        attempts: 3,
+    };
+    let running = bench.start_sink(Arc::new(sink), Bench::options());
+    bench.delivered(&ids).await;
     running.stop().await;
 }

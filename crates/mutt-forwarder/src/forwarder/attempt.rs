@@ -34,18 +34,29 @@ pub(super) struct Finished {
     pub end: End,
 }
 
+/// Gives the request's place in the window back, also where the attempt ends in disorder: a place that
+/// nobody gives back would be missing for good.
+struct OverOnDrop(Wire);
+
+impl Drop for OverOnDrop {
+    fn drop(&mut self) {
+        self.0.over();
+    }
+}
+
 pub(super) async fn run(
     sink: Arc<dyn Sink>,
     alert: ClaimedAlert,
     key: KeySlot,
     wire: Wire,
 ) -> Finished {
+    let wire = OverOnDrop(wire);
     let end = match Outgoing::read(&alert.element) {
         Ok(outgoing) => {
             let call = Call {
                 attempt: alert.attempts.saturating_add(1),
                 key,
-                wire: wire.clone(),
+                wire: wire.0.clone(),
             };
             let begin = Instant::now();
             let delivery = sink.deliver(&outgoing, call).await;
@@ -60,6 +71,5 @@ pub(super) async fn run(
         }
         Err(why) => End::Malformed(why),
     };
-    wire.over();
     Finished { alert, end }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mutt_engine::{Dlq, Engine, WorkerKind};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::Forwarder;
 use crate::metrics::{CIRCUIT, ForwarderMetrics, signed};
@@ -24,6 +25,28 @@ pub(super) fn start(forwarder: &Forwarder) -> JoinSet<()> {
     ));
     tasks.spawn(gauges(forwarder.engine.clone(), forwarder.metrics.clone()));
     tasks
+}
+
+/// The first sign of life, before anything is claimed: without one the claims look like a dead
+/// worker's, go to somebody else and are sent twice. `false` where `shutdown` came first.
+pub(super) async fn first_heartbeat(forwarder: &Forwarder, shutdown: &CancellationToken) -> bool {
+    let options = &forwarder.options;
+    let lifetime = options.heartbeat_interval * 3;
+    while let Err(error) = forwarder
+        .engine
+        .heartbeat(WorkerKind::Moog, &options.pod, lifetime)
+        .await
+    {
+        tracing::warn!(%error, "no sign of life could be given; nothing is claimed before");
+        if shutdown
+            .run_until_cancelled(tokio::time::sleep(AGAIN))
+            .await
+            .is_none()
+        {
+            return false;
+        }
+    }
+    true
 }
 
 async fn heartbeat(engine: Arc<dyn Engine>, pod: Arc<str>, interval: Duration) {

@@ -111,6 +111,9 @@ impl Forwarder {
     /// Works until `shutdown`; then claims nothing more, finishes what is on its way within the
     /// grace period, returns the rest and signs off.
     pub async fn run(self, shutdown: CancellationToken) {
+        if !housekeeping::first_heartbeat(&self, &shutdown).await {
+            return;
+        }
         let settler = Settler::start(self.engine.clone(), self.metrics.clone());
         let mut desk = Desk {
             breaker: Breaker::new(&self),

@@ -11,7 +11,7 @@ use mutt_engine::{
     Change, Decision, DeliveryRow, Dlq, Dynamic, Engine, NewAlert, Outcome, WorkerKind,
 };
 use mutt_event::{Alert, Batch, EventId, Severity};
-use mutt_forwarder::sink::{FixedKeys, Identity};
+use mutt_forwarder::sink::{FixedKeys, Identity, Sink};
 use mutt_forwarder::{
     Backoff, Forwarder, ForwarderMetrics, ForwarderOptions, Health, MockMoog, MoogOptions, MoogSink,
 };
@@ -152,11 +152,15 @@ impl Bench {
     }
 
     pub fn start_with(&self, options: ForwarderOptions) -> Running {
+        self.start_sink(self.sink.clone(), options)
+    }
+
+    pub fn start_sink(&self, sink: Arc<dyn Sink>, options: ForwarderOptions) -> Running {
         let mut registry = Registry::default();
         let metrics = ForwarderMetrics::register(&mut registry);
         let forwarder = Forwarder::new(
             self.engine.clone(),
-            self.sink.clone(),
+            sink,
             self.dynamic.clone(),
             options,
             metrics,
