@@ -108,10 +108,17 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
     );
     notify::ready();
     let mut hangups = signals::hangups()?;
+    // Listened for all the time: a signal that came while settings are read again would be lost.
+    let mut terminated = std::pin::pin!(signals::terminated());
+    let mut end = Ok(());
     loop {
         tokio::select! {
-            name = signals::terminated() => {
+            name = &mut terminated => {
                 tracing::info!(signal = name, "ending: finishing what is in flight");
+                break;
+            }
+            () = server.broken.cancelled() => {
+                end = Err(Failure::failed("a part of MUTT broke, see the log above; start it again"));
                 break;
             }
             _ = hangups.recv() => match Context::new(global) {
@@ -126,7 +133,7 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
     notify::stopping();
     server.stop().await;
     tracing::info!("ended; nothing that was acknowledged is lost");
-    Ok(())
+    end
 }
 
 /// `POD_NAME`, else the host's name with a short id.
@@ -151,6 +158,8 @@ pub struct Server {
     /// Ends the doors first, then the stages.
     stop_ingest: CancellationToken,
     stop: CancellationToken,
+    /// Says that a task ended in disorder.
+    broken: CancellationToken,
     secrets: Arc<KeyRing>,
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
@@ -217,6 +226,7 @@ impl Server {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             stop_ingest: CancellationToken::new(),
+            broken: CancellationToken::new(),
             process: Process::new(engine.clone()),
             engine: engine.clone(),
             keys: keys.clone(),
@@ -239,6 +249,7 @@ impl Server {
             tasks: build.tasks,
             stop_ingest: build.stop_ingest,
             stop: build.stop,
+            broken: build.broken,
             secrets: keys,
             sink,
             alerter: started.alerter,
@@ -314,6 +325,7 @@ struct Build<'a> {
     tasks: TaskTracker,
     stop: CancellationToken,
     stop_ingest: CancellationToken,
+    broken: CancellationToken,
     process: Process,
     keys: Arc<KeyRing>,
     sink: Arc<MoogSink>,
@@ -327,7 +339,25 @@ struct Started {
     totals: Arc<dyn Fn() -> Totals + Send + Sync>,
 }
 
+/// Starts what works until the end. Where it breaks, `broken` says so: a process without one of its
+/// parts looks well and does not do its work, one that ends is started again.
+fn spawn_watched(
+    tasks: &TaskTracker,
+    broken: &CancellationToken,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    let broken = broken.clone().drop_guard();
+    tasks.spawn(async move {
+        work.await;
+        let _ = broken.disarm();
+    });
+}
+
 impl Build<'_> {
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        spawn_watched(&self.tasks, &self.broken, work);
+    }
+
     fn roles(&mut self, context: &Context, roles: &[Role]) -> Outcome<Started> {
         let has = |role| roles.contains(&role);
         self.http = HttpMetrics::register(&mut self.registry);
@@ -410,8 +440,7 @@ impl Build<'_> {
             .map_err(Failure::failed)?
             .with_metrics(self.http.server(role.about().service));
         let stop = self.stop.clone();
-        self.tasks
-            .spawn(server.run(mutt_http::WithPeer(router), stop));
+        self.spawn(server.run(mutt_http::WithPeer(router), stop));
         Ok(())
     }
 
@@ -432,7 +461,7 @@ impl Build<'_> {
         let alerter = Alerter::new(options, self.engine.clone(), self.dynamic.clone(), metrics);
         let handle = alerter.handle();
         self.process.set_alerter(handle.clone());
-        self.tasks.spawn(alerter.run(self.stop.clone()));
+        self.spawn(alerter.run(self.stop.clone()));
         handle
     }
 
@@ -456,7 +485,7 @@ impl Build<'_> {
             metrics,
         );
         self.process.set_forwarder(forwarder.health());
-        self.tasks.spawn(forwarder.run(self.stop.clone()));
+        self.spawn(forwarder.run(self.stop.clone()));
     }
 
     fn remediation(&self, metrics: RemediationMetrics) {
@@ -473,7 +502,7 @@ impl Build<'_> {
             options,
             metrics,
         );
-        self.tasks.spawn(remediation.run(self.stop.clone()));
+        self.spawn(remediation.run(self.stop.clone()));
     }
 
     fn ingestor(
@@ -487,8 +516,7 @@ impl Build<'_> {
         {
             let (admission, dynamic, stop) =
                 (admission.clone(), self.dynamic.clone(), self.stop.clone());
-            self.tasks
-                .spawn(async move { admission.run(dynamic, stop).await });
+            self.spawn(async move { admission.run(dynamic, stop).await });
         }
         let max_line = usize::try_from(settings.syslog_max_line).unwrap_or(usize::MAX);
         let bind = settings.bind_address;
@@ -498,7 +526,7 @@ impl Build<'_> {
                 ..SyslogUdpOptions::new(addr)
             };
             let udp = SyslogUdp::bind(options, admission.clone()).map_err(Failure::failed)?;
-            self.tasks.spawn(udp.run(self.stop_ingest.clone()));
+            self.spawn(udp.run(self.stop_ingest.clone()));
         }
         if let Some(addr) = settings.syslog_tcp_addr.resolve(bind) {
             let options = SyslogTcpOptions {
@@ -510,7 +538,7 @@ impl Build<'_> {
                 ..SyslogTcpOptions::new(addr)
             };
             let tcp = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
-            self.tasks.spawn(tcp.run(self.stop_ingest.clone()));
+            self.spawn(tcp.run(self.stop_ingest.clone()));
         }
         if settings.server_port_ingestor == 0 {
             return Ok(None);
@@ -547,11 +575,9 @@ impl Build<'_> {
         if let Some(tls) = &tls {
             server = server.with_tls(tls.clone());
             let every = Duration::from_secs(5);
-            self.tasks
-                .spawn(tls.clone().watch(every, self.stop.clone()));
+            self.spawn(tls.clone().watch(every, self.stop.clone()));
         }
-        self.tasks
-            .spawn(server.run(ingest.service(), self.stop_ingest.clone()));
+        self.spawn(server.run(ingest.service(), self.stop_ingest.clone()));
         Ok(tls)
     }
 
@@ -559,7 +585,7 @@ impl Build<'_> {
     fn follow_log_level(&self) {
         let (mut dynamic, stop) = (self.dynamic.clone(), self.stop.clone());
         let mut level = dynamic.borrow_and_update().text("log_level").to_owned();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -603,4 +629,20 @@ fn totals(
         }
         totals
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_breaks_is_noticed_and_work_that_ends_is_not() {
+        let (tasks, broken) = (TaskTracker::new(), CancellationToken::new());
+        spawn_watched(&tasks, &broken, async {});
+        tasks.close();
+        tasks.wait().await;
+        assert!(!broken.is_cancelled());
+        spawn_watched(&tasks, &broken, async { panic!("a mistake") });
+        broken.cancelled().await;
+    }
 }
