@@ -355,7 +355,8 @@ impl Failure {
         let queue = if let EngineError::Full { depth, limit } = *error {
             Some((depth, limit))
         } else {
-            tracing::warn!(%error, "events could not be made durable");
+            // The engine reports an outage once; a line per request would fill the disk that is full.
+            tracing::debug!(%error, "events could not be made durable");
             None
         };
         let message = if queue.is_some() {
