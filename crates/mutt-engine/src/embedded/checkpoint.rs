@@ -102,6 +102,8 @@ impl Drop for Checkpointer {
 }
 
 fn run(conn: &Connection, signal: &Signal) {
+    // Told once per outage: it is tried again many times a second, on a disk that may be full.
+    let mut failing = false;
     loop {
         let mut asked = signal.asked.lock();
         while !asked.copy && !asked.stop {
@@ -114,10 +116,15 @@ fn run(conn: &Connection, signal: &Signal) {
         drop(asked);
         for _ in 0..PASSES {
             match checkpoint(conn, CheckpointMode::PASSIVE) {
-                Ok((log, copied)) if log - copied > REST => {}
-                Ok(_) => break,
+                Ok((log, copied)) if log - copied > REST => failing = false,
+                Ok(_) => {
+                    failing = false;
+                    break;
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "copying the write-ahead log back failed; it is tried again");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "copying the write-ahead log back failed; it is tried again");
+                    }
                     break;
                 }
             }

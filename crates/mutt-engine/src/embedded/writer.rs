@@ -343,7 +343,9 @@ impl Thread {
     /// Looks for what other processes changed.
     fn look_around(&mut self) {
         let Some(conn) = &self.conn else { return };
-        if let Err(error) = foreign::look(conn, &self.shared, &mut self.data_version) {
+        if let Err(error) = foreign::look(conn, &self.shared, &mut self.data_version)
+            && self.shared.health.failed()
+        {
             tracing::warn!(%error, "looking for changes by other processes failed");
         }
     }
