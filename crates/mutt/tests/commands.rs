@@ -42,6 +42,13 @@ async fn rules_are_imported_exported_listed_and_refused_without_a_server() {
     let exported: Value = serde_json::from_str(&ok(&mutt.run(&["rules", "export"]))).unwrap();
     assert_eq!(exported.as_array().unwrap().len(), 2);
 
+    // A dump of the table goes in as it is, without its deleted rules.
+    let mut dump = listed.clone();
+    dump[1]["deleted_at"] = "2026-11-21T12:00:00Z".into();
+    std::fs::write(&file, dump.to_string()).unwrap();
+    let elsewhere = Mutt::new(&[]);
+    assert!(err(&elsewhere.run(&["rules", "import", path])).contains("Rule 1 added"));
+
     // One bad rule: none of the file is stored, and the message says which, where and why.
     let bad = json!([contains("FINE", "Ignore"), {
         "match_string": "a(b", "match_type": "regex", "prod_handling": "Ignore",

@@ -173,19 +173,37 @@ fn read(path: &Path) -> Outcome<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Rules of a file, numbered from 1 in its order.
+/// Columns of `alert_rules` that the store fills in itself.
+const OWN_COLUMNS: [&str; 5] = ["id", "version", "created_at", "updated_at", "deleted_at"];
+
+/// Rules of a file, numbered from 1 in its order. Columns that the store fills in itself are left
+/// out, and so are deleted rules: a dump of the table can be imported as it is.
 fn drafts(path: &Path) -> Outcome<Vec<Rule>> {
     let text = read(path)?;
-    let drafts: Vec<RuleDraft> = serde_json::from_str(&text).map_err(|error| {
-        Failure::usage(format!(
-            "{} is no JSON array of rules: {error}",
-            path.display()
-        ))
-    })?;
+    let rows: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_str(&text)
+        .map_err(|error| {
+            Failure::usage(format!(
+                "{} is no JSON array of rule objects: {error}",
+                path.display()
+            ))
+        })?;
     let mut problems = Vec::new();
-    for (index, draft) in drafts.iter().enumerate() {
-        if let Err(invalid) = draft.check() {
-            problems.push(format!("rule {index}: {invalid}"));
+    let mut drafts: Vec<RuleDraft> = Vec::new();
+    for (index, mut row) in rows.into_iter().enumerate() {
+        if row.get("deleted_at").is_some_and(|at| !at.is_null()) {
+            continue;
+        }
+        for column in OWN_COLUMNS {
+            row.remove(column);
+        }
+        match serde_json::from_value::<RuleDraft>(row.into()) {
+            Ok(draft) => {
+                if let Err(invalid) = draft.check() {
+                    problems.push(format!("rule {index}: {invalid}"));
+                }
+                drafts.push(draft);
+            }
+            Err(error) => problems.push(format!("rule {index}: {error}")),
         }
     }
     if !problems.is_empty() {
