@@ -39,8 +39,26 @@ fn free_port() -> Outcome<u16> {
 }
 
 impl Server {
-    /// Starts a server with these rules and settings, and waits until it is healthy.
+    /// Starts the ingestor alone: what comes in is stored and not decided.
+    pub async fn ingestor() -> Outcome<Self> {
+        Self::with_roles("ingestor", Vec::new(), &[]).await
+    }
+
+    /// Starts every role with these rules and settings.
     pub async fn start(rules: Vec<RuleDraft>, settings: &[(&str, String)]) -> Outcome<Self> {
+        Self::with_roles(
+            "ingestor,alerter,forwarder,remediation,webui",
+            rules,
+            settings,
+        )
+        .await
+    }
+
+    async fn with_roles(
+        roles: &str,
+        rules: Vec<RuleDraft>,
+        settings: &[(&str, String)],
+    ) -> Outcome<Self> {
         let dir = std::env::temp_dir().join(format!("mutt-bench-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&dir)?;
         if !rules.is_empty() {
@@ -54,7 +72,7 @@ impl Server {
         let began = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
         command
-            .arg("serve")
+            .args(["serve", "--roles", roles])
             .env("MUTT_DATA_DIR", &dir)
             .env("INGEST_API_KEY", KEY)
             .env("WEBUI_API_KEY", KEY)
