@@ -96,6 +96,17 @@ pub trait EventQueue: Send + Sync {
     /// Cancelling the call leaves it open whether the batch was taken.
     async fn enqueue(&self, batch: Batch) -> Result<u64>;
 
+    /// Puts a batch at the end of the queue as [`EventQueue::enqueue`] does, and what came with it
+    /// but is no event into `mutt:dlq:ingest`, in one step: a sender that is told of an error can
+    /// send everything again, and nothing comes twice. Either part may be empty.
+    ///
+    /// # Errors
+    /// `Full` and `Unavailable` as `enqueue`. In both cases nothing was taken: neither events nor
+    /// rejects.
+    ///
+    /// Cancelling the call leaves it open whether both were taken.
+    async fn enqueue_with_rejects(&self, batch: Batch, rejects: Vec<DeadLetter>) -> Result<u64>;
+
     /// The most events that may wait; `enqueue` refuses what would pass it.
     fn set_queue_limit(&self, limit: u64);
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mutt_engine::{DeadLetter, Dlq, Dynamic, Engine, EngineError};
+use mutt_engine::{DeadLetter, Dynamic, Engine, EngineError};
 use mutt_event::Batch;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -39,20 +39,25 @@ impl Admission {
     ///
     /// Cancelling the call leaves it open whether the batch was taken.
     pub async fn admit(&self, listener: Listener, batch: Batch) -> Result<u64, EngineError> {
+        self.admit_with_rejects(listener, batch, Vec::new()).await
+    }
+
+    /// As [`Admission::admit`], and keeps the records that came with the batch and are no events,
+    /// with their reasons, in `mutt:dlq:ingest`: both or neither.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub async fn admit_with_rejects(
+        &self,
+        listener: Listener,
+        batch: Batch,
+        rejects: Vec<DeadLetter>,
+    ) -> Result<u64, EngineError> {
         let events = batch.len() as u64;
-        let depth = self.engine.enqueue(batch).await?;
+        let depth = self.engine.enqueue_with_rejects(batch, rejects).await?;
         self.metrics.listener(listener).accepted.inc_by(events);
         self.set_depth(depth);
         Ok(depth)
-    }
-
-    /// Keeps records that are no events, with their reasons, in `mutt:dlq:ingest`. Durable when it
-    /// returns.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn bury(&self, letters: Vec<DeadLetter>) -> Result<(), EngineError> {
-        self.engine.bury(Dlq::Ingest, letters).await
     }
 
     /// Holds the engine to `max_ingest_queue_size`, and the depth metric to the truth while nothing

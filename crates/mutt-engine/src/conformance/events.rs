@@ -7,7 +7,7 @@ use mutt_event::Batch;
 
 use super::sample::{LONG, batch, claim, drain, element, number, numbers, worker};
 use super::{Fixture, PATIENCE, crash};
-use crate::{DeadLetterFilter, Dlq, EngineError, Reason, WorkerKind};
+use crate::{DeadLetter, DeadLetterFilter, Dlq, EngineError, Reason, Span, WorkerKind};
 
 /// Single events and batches come out in the order in which they went in, and each enqueue tells
 /// how many wait.
@@ -176,6 +176,68 @@ pub async fn a_full_queue_takes_nothing(fixture: &dyn Fixture) {
         12
     );
     assert_eq!(drain(&*engine, "a").await, (4..16).collect::<Vec<_>>());
+}
+
+/// Events and the rejects that came with them are both there after one call, and after a crash;
+/// a full queue takes neither. Either part may be missing.
+pub async fn events_and_rejects_are_taken_together_or_not_at_all(fixture: &dyn Fixture) {
+    let rejects = |numbers: std::ops::Range<u64>| -> Vec<DeadLetter> {
+        let letter = |number| DeadLetter {
+            reason: Reason::Malformed,
+            detail: format!("no event: {number}"),
+            element: element(number),
+        };
+        numbers.map(letter).collect()
+    };
+    let engine = fixture.open().await;
+    engine.set_queue_limit(5);
+    let depth = engine
+        .enqueue_with_rejects(batch(0..3), rejects(100..102))
+        .await
+        .expect("taken");
+    assert_eq!(depth, 3, "it returns the number of waiting events");
+    assert_eq!(engine.dlq_depth(Dlq::Ingest).await.expect("depth"), 2);
+
+    let error = engine
+        .enqueue_with_rejects(batch(200..203), rejects(200..202))
+        .await
+        .expect_err("6 are more than 5");
+    assert!(
+        matches!(error, EngineError::Full { depth: 3, limit: 5 }),
+        "{error:?}"
+    );
+    assert_eq!(engine.event_depth().await.expect("depth"), 3);
+    assert_eq!(engine.dlq_depth(Dlq::Ingest).await.expect("depth"), 2);
+
+    let depth = engine
+        .enqueue_with_rejects(batch(3..5), Vec::new())
+        .await
+        .expect("what was refused holds no room");
+    assert_eq!(depth, 5);
+    let depth = engine
+        .enqueue_with_rejects(Batch::new(), rejects(102..104))
+        .await
+        .expect("rejects need no room in the queue");
+    assert_eq!(depth, 5);
+
+    let engine = crash(fixture, engine).await;
+    let letters = engine
+        .dead_letters(Dlq::Ingest, &DeadLetterFilter::default(), 0, 10)
+        .await
+        .expect("listed");
+    assert_eq!(letters.len(), 4);
+    for (letter, expected) in letters.iter().zip(rejects(100..104)) {
+        assert_eq!(number(letter.message.as_bytes()), number(&expected.element));
+        assert_eq!(letter.detail, expected.detail);
+        assert_eq!(
+            (letter.reason, letter.origin),
+            (Reason::Malformed, Dlq::Ingest)
+        );
+    }
+    let counts = engine.accepted(Span::Day, 2).await.expect("counts");
+    let accepted: u64 = counts.iter().map(|&(_, count)| count).sum();
+    assert_eq!(accepted, 5, "rejects are not accepted events");
+    assert_eq!(drain(&*engine, "a").await, (0..5).collect::<Vec<_>>());
 }
 
 /// A claim takes at most as many events as asked for, also out of the middle of a batch, and

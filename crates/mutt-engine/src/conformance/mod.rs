@@ -82,6 +82,7 @@ macro_rules! conformance_tests {
                 elements_come_back_byte_for_byte,
                 an_enqueued_event_survives_a_crash,
                 a_full_queue_takes_nothing,
+                events_and_rejects_are_taken_together_or_not_at_all,
                 a_claim_respects_its_limit,
                 a_claim_waits_for_the_first_event,
                 every_waiter_gets_an_event,

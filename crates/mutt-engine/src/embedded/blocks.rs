@@ -75,18 +75,25 @@ pub(super) struct History {
 }
 
 /// Writes all enqueued events and counts them.
-pub(super) fn write(conn: &Connection, enqueues: &mut [Enqueue]) -> Result<Written> {
-    let mut written = Vec::new();
-    if enqueues.is_empty() {
-        return Ok(written);
-    }
-    let now = Timestamp::now();
-    let events: usize = enqueues.iter().map(|enqueue| enqueue.batch.len()).sum();
+pub(super) fn write_enqueued(conn: &Connection, enqueues: &mut [Enqueue]) -> Result<Written> {
     let batches = enqueues
         .iter_mut()
         .map(|enqueue| std::mem::take(&mut enqueue.batch));
+    write(conn, Timestamp::now(), batches)
+}
+
+/// Writes events that are new and counts them.
+pub(super) fn write(
+    conn: &Connection,
+    now: Timestamp,
+    batches: impl Iterator<Item = Batch>,
+) -> Result<Written> {
+    let mut written = Vec::new();
     insert_all(conn, now, History::default(), batches, &mut written)?;
-    counters::add_accepted(conn, now, events as u64)?;
+    let events = written.iter().map(|part| u64::from(part.count)).sum();
+    if events > 0 {
+        counters::add_accepted(conn, now, events)?;
+    }
     Ok(written)
 }
 

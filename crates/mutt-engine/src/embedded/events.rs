@@ -11,7 +11,7 @@ use mutt_event::Batch;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::blocks::{self, Enqueue, Reserved};
+use super::blocks::{self, Enqueue, History, Reserved};
 use super::event_state::Part;
 use super::inbox::Work;
 use super::shared::Shared;
@@ -134,6 +134,42 @@ impl EventQueue for Embedded {
         answered
             .await
             .map_err(|_| EngineError::Unavailable("the engine is closed".to_owned()))?
+    }
+
+    async fn enqueue_with_rejects(&self, batch: Batch, rejects: Vec<DeadLetter>) -> Result<u64> {
+        if rejects.is_empty() {
+            return self.enqueue(batch).await;
+        }
+        self.server_only("taking events in")?;
+        let reserved = if batch.is_empty() {
+            None
+        } else {
+            Some(Reserved::take(&self.shared, batch.len() as u64)?)
+        };
+        let letters: usize = rejects.iter().map(|letter| letter.element.len()).sum();
+        let buried = rejects.len() as u64;
+        let shared = Arc::clone(&self.shared);
+        self.writer
+            .run_sized(
+                batch.byte_len() + letters,
+                move |tx| {
+                    let now = Timestamp::now();
+                    for letter in &rejects {
+                        dead_letters::insert(tx, Dlq::Ingest, letter, 0, History::default(), now)?;
+                    }
+                    blocks::write(tx, now, std::iter::once(batch))
+                },
+                move |result| {
+                    let written = result?;
+                    shared.dead(Dlq::Ingest).fetch_add(buried, Ordering::AcqRel);
+                    if !written.is_empty() {
+                        blocks::add(&shared, written);
+                    }
+                    drop(reserved);
+                    Ok(shared.event_depth.load(Ordering::Acquire))
+                },
+            )
+            .await
     }
 
     fn set_queue_limit(&self, limit: u64) {

@@ -2,6 +2,7 @@
 //! not grow.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mutt_event::Batch;
 use rusqlite::Connection;
@@ -134,7 +135,23 @@ async fn a_full_database_refuses_and_goes_on() {
         0,
         "all or nothing"
     );
-    engine.bury(Dlq::Ingest, letters).await.unwrap();
+    engine.bury(Dlq::Ingest, letters.clone()).await.unwrap();
+
+    // Room for the rejects, and none for the events.
+    engine.writer.run(full).await.unwrap();
+    let both = engine.enqueue_with_rejects(large.clone(), vec![letter(10)]);
+    assert!(both.await.is_err());
+    engine.writer.run(full).await.unwrap();
+    // The other way round.
+    let small: Batch = [&b"{}"[..]].into_iter().collect();
+    assert!(engine.enqueue_with_rejects(small, letters).await.is_err());
+    assert_eq!(engine.event_depth().await.unwrap(), 2, "all or nothing");
+    assert_eq!(engine.dlq_depth(Dlq::Ingest).await.unwrap(), 2);
+    assert_eq!(
+        engine.shared.enqueuing.load(Ordering::Acquire),
+        0,
+        "the room is free again"
+    );
     engine.ready().await.unwrap();
     drop(engine);
     let engine = open(&directory);

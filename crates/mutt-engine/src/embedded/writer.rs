@@ -320,7 +320,7 @@ impl Thread {
                 let look = || foreign::look(conn, &self.shared, &mut self.data_version);
                 execute_all(conn, jobs, look)
             })
-            .and_then(|()| blocks::write(conn, enqueues))
+            .and_then(|()| blocks::write_enqueued(conn, enqueues))
             .and_then(|written| {
                 if let Some(indexer) = indexer {
                     indexer.slice(conn)?;
@@ -489,7 +489,7 @@ mod tests {
         let mut look = || foreign::look(&conn, &shared, &mut data_version);
         look().unwrap();
         execute_all(&conn, &mut jobs, &mut look).unwrap();
-        let written = blocks::write(&conn, &mut enqueues).unwrap();
+        let written = blocks::write_enqueued(&conn, &mut enqueues).unwrap();
         commit(&conn).unwrap();
         blocks::finish(&shared, enqueues, Ok(written));
         look().unwrap();

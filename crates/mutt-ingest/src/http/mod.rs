@@ -2,8 +2,8 @@
 //!
 //! 200 is answered only for what is durable. The ingest paths are matched before anything else and
 //! answered without a router; everything else (health, metrics, configuration) goes through one.
-//! Accepted events are queued before rejected records are buried, so that a full queue, which a
-//! sender answers by sending again and again, does not bury the same record every time.
+//! Accepted events and rejected records of a batch become durable in one step, so that a sender that
+//! is refused and sends everything again doubles neither.
 
 mod answer;
 mod decode;
@@ -297,28 +297,17 @@ impl Inner {
             ..
         } = prepared;
         let accepted = batch.len();
-        let depth = if batch.is_empty() {
-            self.admission
-                .engine()
-                .event_depth()
-                .await
-                .map_err(|error| Failure::engine(&error))?
-        } else {
-            if let Err(wait) = self.rate.take(accepted as u64).await {
-                self.admission.metrics().rate_limit_hits.inc();
-                return Err(Failure::rate_limited(wait));
-            }
-            self.admission
-                .admit(Listener::Http, batch)
-                .await
-                .map_err(|error| Failure::engine(&error))?
-        };
-        if !letters.is_empty() {
-            self.admission
-                .bury(letters)
-                .await
-                .map_err(|error| Failure::engine(&error))?;
+        if accepted > 0
+            && let Err(wait) = self.rate.take(accepted as u64).await
+        {
+            self.admission.metrics().rate_limit_hits.inc();
+            return Err(Failure::rate_limited(wait));
         }
+        let depth = self
+            .admission
+            .admit_with_rejects(Listener::Http, batch, letters)
+            .await
+            .map_err(|error| Failure::engine(&error))?;
         Ok(Queued {
             depth,
             batch: is_batch.then_some(BatchResult {

@@ -330,3 +330,28 @@ async fn where_nothing_durable_can_be_written_nothing_is_acknowledged() {
     let health = ingestor.client.get(ingestor.url("/health"));
     assert_eq!(answered(health, 503).await["status"], "unhealthy");
 }
+
+#[tokio::test]
+async fn where_a_bad_record_cannot_be_kept_the_whole_batch_is_refused() {
+    let ingestor = Ingestor::start();
+    let database = rusqlite::Connection::open(ingestor.dir.path().join("mutt.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TRIGGER refuse BEFORE INSERT ON dead_letters
+             BEGIN SELECT RAISE(ABORT, 'not now'); END",
+        )
+        .unwrap();
+    let batch = format!("{EVENT}\nbad\n{EVENT}");
+    ingestor.posted(batch.clone(), 503).await;
+    assert_eq!(
+        ingestor.engine.event_depth().await.unwrap(),
+        0,
+        "the sender sends everything again"
+    );
+    assert_eq!(ingestor.buried().await, []);
+
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    ingestor.posted(batch, 200).await;
+    assert_eq!(ingestor.events().await.len(), 2);
+    assert_eq!(ingestor.buried().await.len(), 1);
+}

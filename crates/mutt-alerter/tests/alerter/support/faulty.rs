@@ -82,6 +82,10 @@ impl EventQueue for Faulty {
         self.inner.enqueue(batch).await
     }
 
+    async fn enqueue_with_rejects(&self, batch: Batch, rejects: Vec<DeadLetter>) -> Result<u64> {
+        self.inner.enqueue_with_rejects(batch, rejects).await
+    }
+
     fn set_queue_limit(&self, limit: u64) {
         self.inner.set_queue_limit(limit);
     }
