@@ -130,10 +130,11 @@ pub trait EventQueue: Send + Sync {
     /// `Fenced` when the claim was taken over; `Unavailable` when it may be tried again.
     async fn decide(&self, decision: Arc<Decision>) -> Result<Settled>;
 
-    /// Returns undecided events to the head of the queue.
+    /// Returns undecided events to the head of the queue. Where they are being decided at this moment
+    /// it waits for how that ends.
     ///
     /// # Errors
-    /// `Fenced`, `Unavailable`.
+    /// `Fenced` where the claim is not out or was decided; `Unavailable`.
     async fn return_events(&self, claim: EventClaim) -> Result<()>;
 
     /// Takes up to `max` of the oldest waiting events out of the queue and puts them into

@@ -244,11 +244,11 @@ impl EventState {
         true
     }
 
-    /// Returns a claim that nobody has in hand, unless its decision is on its way to the disk.
-    pub(super) fn abandon(&mut self, claim: u64) {
-        if self.claims.get(&claim).is_some_and(|held| !held.deciding) {
-            self.give_back(claim, &[]);
-        }
+    /// Returns a claim to the head of the queue, unless its decision is on its way to the disk;
+    /// whether it did.
+    pub(super) fn abandon(&mut self, claim: u64) -> bool {
+        let undecided = self.claims.get(&claim).is_some_and(|held| !held.deciding);
+        undecided && self.give_back(claim, &[])
     }
 
     /// Puts a part where its age belongs, which is nearly always the very front.
@@ -341,6 +341,8 @@ mod tests {
         let (claim, _) = state.claim(&worker, 1).unwrap();
         assert!(state.begin_deciding(claim).is_some());
         assert_eq!(state.take_over(|_| true), 0);
+        assert!(!state.abandon(claim), "its worker cannot return it either");
+        assert_eq!((state.depth(), state.claimed()), (0, 1));
         state.stop_deciding(claim);
         assert_eq!(state.take_over(|worker| worker == "other"), 0);
         assert_eq!(state.take_over(|worker| worker == "w"), 1);

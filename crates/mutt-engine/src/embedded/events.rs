@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::blocks::{self, Enqueue, History, Reserved};
-use super::event_state::Part;
+use super::event_state::{Part, Standing};
 use super::inbox::Work;
 use super::shared::Shared;
 use super::{Embedded, dead_letters, decide};
@@ -219,13 +219,20 @@ impl EventQueue for Embedded {
 
     async fn return_events(&self, claim: EventClaim) -> Result<()> {
         self.server_only("returning events")?;
-        if self
-            .shared
-            .with_events(|events| events.give_back(claim.id, &[]))
-        {
-            Ok(())
-        } else {
-            Err(EngineError::Fenced)
+        // What is being decided may not wait once more. The decision ends it, or fails and leaves it
+        // as it was: the next commit comes after either.
+        let mut commit_ended = Ok(());
+        loop {
+            let returned = self.shared.with_events(|events| {
+                let returned = events.abandon(claim.id);
+                (returned, events.standing(claim.id) == Standing::Held)
+            });
+            match returned {
+                (true, _) => return Ok(()),
+                (false, false) => return Err(EngineError::Fenced),
+                (false, true) => commit_ended?,
+            }
+            commit_ended = self.writer.run(|_| Ok(())).await;
         }
     }
 

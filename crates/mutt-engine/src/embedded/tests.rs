@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mutt_event::Batch;
 use rusqlite::Connection;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use super::{Embedded, Mode, set_fact};
 use crate::dead_letters::{DeadLetter, DeadLetters, Dlq, Reason};
 use crate::error::{EngineError, Result};
-use crate::events::EventQueue;
+use crate::events::{EventQueue, Settled};
 use crate::status::Workers;
 
 fn open(directory: &TempDir) -> Arc<Embedded> {
@@ -93,6 +94,66 @@ async fn failing_work_disturbs_nobody() {
         assert_eq!(there.is_ok(), number % 3 == 2, "job {number}");
     }
     assert_eq!(enqueue.await.unwrap().unwrap(), 1);
+}
+
+/// Events whose decision is on its way to the disk are returned where it fails, and not at all where
+/// it takes effect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_decided_is_not_returned_before_that_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(&directory);
+    let one: Batch = [&b"{}"[..]].into_iter().collect();
+    engine.enqueue(one).await.unwrap();
+    for takes_effect in [false, true] {
+        let worker = Arc::from("w");
+        let claim = engine.claim_events(&worker, 1, Duration::ZERO);
+        let claim = claim.await.unwrap().unwrap();
+        let id = claim.id;
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (started, begun) = tokio::sync::oneshot::channel();
+        let deciding = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            let (executing, shared) = (Arc::clone(&engine.shared), Arc::clone(&engine.shared));
+            async move {
+                let execute = move |_: &Connection| {
+                    executing.events.lock().begin_deciding(id).unwrap();
+                    started.send(()).unwrap();
+                    wait.recv().unwrap();
+                    Ok(())
+                };
+                let finish = move |_| {
+                    shared.with_events(|events| {
+                        if takes_effect {
+                            events.applied(id, Settled::default());
+                        } else {
+                            events.stop_deciding(id);
+                        }
+                    });
+                    Ok(())
+                };
+                engine.writer.run_then(execute, finish).await
+            }
+        });
+        begun.await.unwrap();
+        let returning = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.return_events(claim).await }
+        });
+        while engine.writer.waiting() == 0 {
+            assert!(!returning.is_finished(), "returned while it is decided");
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        deciding.await.unwrap().unwrap();
+        let returned = returning.await.unwrap();
+        if takes_effect {
+            assert!(matches!(returned, Err(EngineError::Fenced)), "{returned:?}");
+        } else {
+            returned.unwrap();
+        }
+        let waiting = u64::from(!takes_effect);
+        assert_eq!(engine.event_depth().await.unwrap(), waiting);
+    }
 }
 
 /// A full disk: the call says so and took no effect; when there is room again everything goes on.
