@@ -58,8 +58,8 @@ pub struct Attempt {
 /// The alert queue.
 #[async_trait]
 pub trait AlertQueue: Send + Sync {
-    /// Claims up to `max` alerts: those whose retry is due first, then the oldest waiting. Waits up
-    /// to `wait` for the first. Empty when none came.
+    /// Claims up to `max` alerts, fewer where they are large: those whose retry is due first, then the
+    /// oldest waiting. Waits up to `wait` for the first. Empty when none came.
     ///
     /// # Errors
     /// `Unavailable`.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 /// The most bytes of waiting alerts that are kept in memory beside the disk.
 const CACHE_BYTES: usize = 16 << 20;
+/// The most bytes of elements that one call claims; a single alert may be larger.
+const CLAIM_BYTES: u64 = 8 << 20;
 
 /// An alert that waits or is held.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub(super) struct Waiting {
     pub(super) created_at: i64,
     /// When its next attempt is due, in µs of [`super::shared::Clock`]; `None` for the first.
     pub(super) due: Option<i64>,
+    /// The element's length in bytes.
+    pub(super) bytes: u32,
     /// The element, where it is in memory.
     pub(super) element: Option<Arc<[u8]>>,
 }
@@ -122,17 +126,29 @@ impl AlertState {
         self.waiting.insert(place, alert);
     }
 
-    /// Claims up to `max`: retries that are due at `now` (µs) first, then the oldest.
+    /// Claims up to `max`, and no more than fit into memory together: retries that are due at `now`
+    /// (µs) first, then the oldest.
     pub(super) fn claim(&mut self, worker: &Arc<str>, max: usize, now: i64) -> Vec<(u64, Waiting)> {
         let mut claimed = Vec::new();
+        let mut bytes = 0;
         while claimed.len() < max {
             let due = self.next_due().is_some_and(|due| due <= now);
+            let next = if due {
+                self.retries.first_key_value().map(|(_, alert)| alert)
+            } else {
+                self.waiting.front()
+            };
+            let Some(next) = next else { break };
+            bytes += u64::from(next.bytes);
+            if bytes > CLAIM_BYTES && !claimed.is_empty() {
+                break;
+            }
             let next = if due {
                 self.retries.pop_first().map(|(_, alert)| alert)
             } else {
                 self.waiting.pop_front()
             };
-            let Some(alert) = next else { break };
+            let alert = next.expect("it was looked at above");
             if let Some(element) = &alert.element {
                 self.cached -= element.len();
             }
@@ -201,6 +217,7 @@ mod tests {
             replays: 0,
             created_at: id,
             due,
+            bytes: 0,
             element: None,
         }
     }
@@ -231,6 +248,35 @@ mod tests {
         state.give_back(claimed[0].0);
         assert_eq!(ids(&state.claim(&worker, 9, 100)), [1, 2, 3]);
         assert_eq!(state.next_due(), Some(150));
+    }
+
+    #[test]
+    fn a_claim_ends_where_its_elements_are_large() {
+        let mut state = AlertState::default();
+        let three_mib = 3 << 20;
+        for id in 1..=5 {
+            let due = (id == 4).then_some(50);
+            let bytes = if id == 3 { 9 << 20 } else { three_mib };
+            state.add(Waiting {
+                bytes,
+                ..alert(id, due)
+            });
+        }
+        let worker: Arc<str> = "w".into();
+        let mut claims = std::iter::from_fn(|| {
+            let claimed = ids(&state.claim(&worker, 9, 100));
+            (!claimed.is_empty()).then_some(claimed)
+        });
+        assert_eq!(claims.next(), Some(vec![4, 1]));
+        assert_eq!(claims.next(), Some(vec![2]));
+        assert_eq!(
+            claims.next(),
+            Some(vec![3]),
+            "larger than all together may be"
+        );
+        assert_eq!(claims.next(), Some(vec![5]));
+        assert_eq!(claims.next(), None);
+        assert_eq!(state.claimed(), 5);
     }
 
     #[test]

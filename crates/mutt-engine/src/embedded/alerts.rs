@@ -42,6 +42,7 @@ pub(super) fn insert(
         replays: history.replays,
         created_at,
         due: None,
+        bytes: u32::try_from(element.len()).expect("a row is smaller than 1 GB"),
         element: Some(element.into()),
     })
 }
@@ -50,7 +51,8 @@ pub(super) fn insert(
 /// clock.
 pub(super) fn waiting(conn: &Connection, last: i64) -> Result<Vec<Waiting>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, attempts, replays, created_at, due FROM alert_queue WHERE id > ?1 ORDER BY id",
+        "SELECT id, attempts, replays, created_at, due, length(element) FROM alert_queue
+         WHERE id > ?1 ORDER BY id",
     )?;
     let rows = statement.query_map([last], |row| {
         Ok(Waiting {
@@ -59,6 +61,7 @@ pub(super) fn waiting(conn: &Connection, last: i64) -> Result<Vec<Waiting>> {
             replays: row.get(2)?,
             created_at: row.get(3)?,
             due: row.get(4)?,
+            bytes: row.get(5)?,
             element: None,
         })
     })?;
