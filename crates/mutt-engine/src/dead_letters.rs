@@ -160,7 +160,7 @@ pub struct Remediated {
 /// When remediation replays an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplayPolicy {
-    /// At most so many entries in one pass.
+    /// At most so many entries in one pass, fewer where they are large.
     pub batch: usize,
     /// After so many replays an entry is poison.
     pub max_replays: u32,

@@ -28,6 +28,8 @@ use crate::error::{EngineError, Result};
 const TABLE: &str = "dead_letters";
 /// The most entries that one commit moves.
 const CHUNK: usize = 2000;
+/// The most bytes that one commit moves, unless a single entry is larger.
+const CHUNK_BYTES: u64 = 8 << 20;
 
 /// Writes one entry.
 pub(super) fn insert(
@@ -215,18 +217,41 @@ enum Action {
     Discard,
 }
 
+/// An entry as it is found: its number, and its element's length in bytes.
+type Found = (i64, u32);
+
+/// Cuts entries into what one commit moves.
+fn chunks(found: &[Found]) -> impl Iterator<Item = &[Found]> {
+    let mut rest = found;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(CHUNK).take_while(|&&(_, length)| {
+            bytes += u64::from(length);
+            bytes <= CHUNK_BYTES
+        });
+        let count = fitting.count().max(1);
+        let (chunk, behind) = rest.split_at_checked(count)?;
+        rest = behind;
+        Some(chunk)
+    })
+}
+
 impl Embedded {
-    /// The numbers of the entries that a filter means, oldest first.
-    async fn meant(&self, queue: Dlq, filter: &DeadLetterFilter) -> Result<Vec<i64>> {
+    /// The entries that a filter means, oldest first.
+    async fn meant(&self, queue: Dlq, filter: &DeadLetterFilter) -> Result<Vec<Found>> {
         let Some((conditions, values)) = conditions(queue, filter) else {
             return Ok(Vec::new());
         };
         self.readers
             .run(move |conn| {
-                let sql = format!("SELECT id FROM dead_letters WHERE {conditions} ORDER BY id");
+                let sql = format!(
+                    "SELECT id, length(element) FROM dead_letters WHERE {conditions} ORDER BY id"
+                );
                 let mut statement = conn.prepare_cached(&sql)?;
-                let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
-                Ok(ids.collect::<rusqlite::Result<_>>()?)
+                let found = statement.query_map(params_from_iter(values), |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+                Ok(found.collect::<rusqlite::Result<_>>()?)
             })
             .await
     }
@@ -239,10 +264,11 @@ impl Embedded {
         by: &Change,
         action: Action,
     ) -> Result<u64> {
-        let ids = self.meant(queue, filter).await?;
+        let found = self.meant(queue, filter).await?;
         let mut count = 0;
-        for chunk in ids.chunks(CHUNK) {
-            let (chunk, filter, by) = (chunk.to_vec(), filter.clone(), by.clone());
+        for chunk in chunks(&found) {
+            let chunk: Vec<i64> = chunk.iter().map(|&(id, _)| id).collect();
+            let (filter, by) = (filter.clone(), by.clone());
             let shared = Arc::clone(&self.shared);
             count += self
                 .writer
@@ -302,8 +328,9 @@ fn act(
     Ok(moved)
 }
 
-/// Entries that remediation would act on now, oldest first: (number, whether it is poison). One that
-/// failed far in the future (the clock was set back) does not wait for that time.
+/// Entries that remediation would act on now, oldest first: (number, whether it is poison). No more
+/// than one commit moves. One that failed far in the future (the clock was set back) does not wait
+/// for that time.
 fn due(conn: &Connection, queue: Dlq, policy: ReplayPolicy) -> Result<Vec<(i64, bool)>> {
     let healing: Vec<&str> = [Reason::Shed, Reason::RetriesExhausted]
         .map(Reason::name)
@@ -311,26 +338,32 @@ fn due(conn: &Connection, queue: Dlq, policy: ReplayPolicy) -> Result<Vec<(i64, 
     let now = Timestamp::now().as_microsecond();
     let backoff = i64::try_from(policy.backoff.as_micros()).unwrap_or(i64::MAX);
     let mut statement = conn.prepare_cached(
-        "SELECT id, poison FROM (
-             SELECT id, last_failed_at, replays,
+        "SELECT id, poison, bytes FROM (
+             SELECT id, last_failed_at, replays, length(element) AS bytes,
                  (replays >= ?3 OR reason NOT IN (SELECT value FROM json_each(?2))) AS poison
              FROM dead_letters WHERE queue = ?1)
          WHERE poison OR last_failed_at - ?4 > ?5
              OR (?4 - last_failed_at) / (1 << min(replays, 30)) >= ?5
          ORDER BY id LIMIT ?6",
     )?;
-    let rows = statement.query_map(
-        params![
-            queue.name(),
-            json!(healing).to_string(),
-            policy.max_replays,
-            now,
-            backoff,
-            i64::try_from(policy.batch).unwrap_or(i64::MAX)
-        ],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = statement.query(params![
+        queue.name(),
+        json!(healing).to_string(),
+        policy.max_replays,
+        now,
+        backoff,
+        i64::try_from(policy.batch).unwrap_or(i64::MAX)
+    ])?;
+    let mut due = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        bytes += u64::from(row.get::<_, u32>(2)?);
+        if bytes > CHUNK_BYTES && !due.is_empty() {
+            break;
+        }
+        due.push((row.get(0)?, row.get(1)?));
+    }
+    Ok(due)
 }
 
 #[async_trait]
@@ -491,5 +524,19 @@ mod tests {
             backoff: Duration::from_hours(1),
         };
         assert_eq!(due(&conn, Dlq::Moog, policy).unwrap(), [(2, false)]);
+    }
+
+    #[test]
+    fn a_commit_moves_so_many_entries_and_so_many_bytes() {
+        let cut = |lengths: &[u32]| -> Vec<usize> {
+            let found: Vec<Found> = (1..).zip(lengths.iter().copied()).collect();
+            assert!(chunks(&found).flatten().eq(&found), "in order, once");
+            chunks(&found).map(<[Found]>::len).collect()
+        };
+        let mib = 1 << 20;
+        assert!(cut(&[]).is_empty());
+        assert_eq!(cut(&[10; CHUNK + 1]), [CHUNK, 1]);
+        assert_eq!(cut(&[4 * mib, 4 * mib, 1]), [2, 1]);
+        assert_eq!(cut(&[1, 9 * mib, 1, 2]), [1, 1, 2]);
     }
 }

@@ -10,7 +10,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{Embedded, Mode, set_fact};
-use crate::dead_letters::{DeadLetter, DeadLetters, Dlq, Reason};
+use crate::catalog::{Catalog, ConfigAuditFilter};
+use crate::conformance::sample;
+use crate::dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, Dlq, Reason, ReplayPolicy};
 use crate::error::{EngineError, Result};
 use crate::events::{EventQueue, Settled};
 use crate::status::Workers;
@@ -218,6 +220,41 @@ async fn a_full_database_refuses_and_goes_on() {
     let engine = open(&directory);
     assert_eq!(engine.event_depth().await.unwrap(), 2);
     assert_eq!(engine.dlq_depth(Dlq::Ingest).await.unwrap(), 2);
+}
+
+/// However many entries there are, one commit moves some MiB: a person's replay goes on with the
+/// next commit, remediation with the next pass.
+#[tokio::test]
+async fn large_dead_letters_are_replayed_a_few_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = open(&directory);
+    let letters = vec![
+        DeadLetter {
+            reason: Reason::Shed,
+            detail: String::new(),
+            element: vec![b'x'; 5 << 20],
+        };
+        3
+    ];
+    engine.bury(Dlq::Alerter, letters).await.unwrap();
+    let policy = ReplayPolicy {
+        batch: 100,
+        max_replays: 9,
+        backoff: Duration::ZERO,
+    };
+    let done = engine.remediate(Dlq::Alerter, policy).await.unwrap();
+    assert_eq!((done.replayed, done.poison), (1, 0));
+
+    let by = sample::change("the alerter is well again");
+    let all = DeadLetterFilter::default();
+    assert_eq!(engine.replay(Dlq::Alerter, &all, &by).await.unwrap(), 2);
+    assert_eq!(engine.event_depth().await.unwrap(), 3);
+    let filter = ConfigAuditFilter {
+        limit: 10,
+        ..ConfigAuditFilter::default()
+    };
+    let commits = engine.config_audit(&filter).await.unwrap();
+    assert_eq!(commits.len(), 2, "each is audited");
 }
 
 /// Rows are indexed by the server itself, sooner or later.
