@@ -431,5 +431,8 @@ mod tests {
         assert_eq!(admit(probing, policy, at(12)), (CircuitState::Open, None));
         assert_eq!(admit(probing, policy, at(21)).0, CircuitState::HalfOpen);
         assert_eq!(failed(probing, policy, at(12)).opened_at, Some(at(12)));
+        // The clock was set back: neither time is waited for.
+        assert_eq!(admit(open, policy, at(0)).0, CircuitState::HalfOpen);
+        assert_eq!(admit(probing, policy, at(10)).0, CircuitState::HalfOpen);
     }
 }

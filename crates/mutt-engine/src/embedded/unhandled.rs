@@ -2,7 +2,8 @@
 //!
 //! A count lives for a window from its first event, a marker for a window from its meta-alert;
 //! both stand in the rows that the decision's own transaction changes, so there is exactly one
-//! meta-alert however many workers count.
+//! meta-alert however many workers count. An end that is further away than a window was written
+//! while the clock was ahead, or while the window was longer: it counts as over.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,11 @@ use crate::unhandled::{
 
 /// The most signatures that are counted by themselves; beyond it events count for their host alone.
 const SIGNATURES: u64 = 100_000;
+
+/// The longest window that can be set, in µs.
+const LONGEST_WINDOW: i64 = 30 * 24 * 3600 * 1_000_000;
+/// A clock that is corrected by less than this, in µs, was not set back.
+const CORRECTION: i64 = 60 * 1_000_000;
 
 /// What counting did.
 #[derive(Default)]
@@ -76,7 +82,7 @@ pub(super) fn add(
         };
         if policy.scope == UnhandledScope::Host && row.is_due(policy, now) {
             trigger(conn, subject, "", policy, now)?;
-            let top = top_of_host(conn, host, now)?;
+            let top = top_of_host(conn, host, policy, now)?;
             let alert = meta_alert(subject, policy.scope, row.count, policy.window, &top);
             counted.meta_alerts.push(alert);
         }
@@ -95,7 +101,7 @@ impl Row {
         self.count >= policy.threshold
             && self
                 .triggered_until
-                .is_none_or(|until| until <= now.as_microsecond())
+                .is_none_or(|until| until <= now.as_microsecond() || until > furthest(policy, now))
     }
 }
 
@@ -112,13 +118,14 @@ fn count(
     now: Timestamp,
     room: bool,
 ) -> Result<Option<Row>> {
+    let furthest = furthest(policy, now);
     let now = now.as_microsecond();
     let expires_at = now.saturating_add(window(policy));
     let events = events.cast_signed();
     let mut known = conn.prepare_cached(
         "UPDATE unhandled SET
-             count = CASE WHEN expires_at > ?3 THEN count + ?4 ELSE ?4 END,
-             expires_at = CASE WHEN expires_at > ?3 THEN expires_at ELSE ?5 END
+             count = CASE WHEN expires_at > ?3 AND expires_at <= ?6 THEN count + ?4 ELSE ?4 END,
+             expires_at = CASE WHEN expires_at > ?3 AND expires_at <= ?6 THEN expires_at ELSE ?5 END
          WHERE hostname = ?1 AND signature = ?2
          RETURNING count, triggered_until",
     )?;
@@ -127,7 +134,8 @@ fn count(
         signature,
         now,
         events,
-        expires_at
+        expires_at,
+        furthest
     ])?;
     if let Some(row) = rows.next()? {
         let count: i64 = row.get(0)?;
@@ -166,6 +174,13 @@ fn window(policy: UnhandledPolicy) -> i64 {
     i64::try_from(policy.window.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// The furthest end that a window may have which is not over, in µs.
+fn furthest(policy: UnhandledPolicy, now: Timestamp) -> i64 {
+    now.as_microsecond()
+        .saturating_add(window(policy))
+        .saturating_add(CORRECTION)
+}
+
 fn trigger(
     conn: &Connection,
     subject: &Unhandled,
@@ -182,13 +197,18 @@ fn trigger(
 }
 
 /// The most frequent signatures of a host as (count, sample).
-fn top_of_host(conn: &Connection, host: &str, now: Timestamp) -> Result<Vec<(u64, String)>> {
+fn top_of_host(
+    conn: &Connection,
+    host: &str,
+    policy: UnhandledPolicy,
+    now: Timestamp,
+) -> Result<Vec<(u64, String)>> {
     let mut statement = conn.prepare_cached(
         "SELECT count, coalesce(sample, '') FROM unhandled
-         WHERE hostname = ?1 AND signature <> '' AND expires_at > ?2
+         WHERE hostname = ?1 AND signature <> '' AND expires_at > ?2 AND expires_at <= ?3
          ORDER BY count DESC LIMIT 3",
     )?;
-    let mut rows = statement.query(params![host, now.as_microsecond()])?;
+    let mut rows = statement.query(params![host, now.as_microsecond(), furthest(policy, now)])?;
     let mut top = Vec::new();
     while let Some(row) = rows.next()? {
         let count: i64 = row.get(0)?;
@@ -232,10 +252,14 @@ pub(super) fn most_frequent(conn: &Connection, limit: usize) -> Result<Vec<Unhan
 /// Removes counts whose window is over, and whose marker's is.
 pub(super) fn prune(conn: &Connection, shared: &Shared, now: Timestamp) -> Result<()> {
     conn.prepare_cached(
-        "DELETE FROM unhandled WHERE expires_at <= ?1
-             AND (triggered_until IS NULL OR triggered_until <= ?1)",
+        "DELETE FROM unhandled WHERE (expires_at <= ?1 OR expires_at > ?2)
+             AND (triggered_until IS NULL OR triggered_until <= ?1 OR triggered_until > ?2)",
     )?
-    .execute([now.as_microsecond()])?;
+    .execute([
+        now.as_microsecond(),
+        now.as_microsecond()
+            .saturating_add(LONGEST_WINDOW + CORRECTION),
+    ])?;
     count_signatures(conn, shared)
 }
 
@@ -250,4 +274,61 @@ pub(super) fn count_signatures(conn: &Connection, shared: &Shared) -> Result<()>
         .signatures
         .store(rows.cast_unsigned(), Ordering::Relaxed);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::embedded::schema;
+
+    fn events(count: u64) -> [Unhandled; 1] {
+        [Unhandled {
+            hostname: "r1".into(),
+            signature: "0123456789abcdef".into(),
+            masked: "link down".into(),
+            sample: "link down".into(),
+            count,
+            team: "network".into(),
+            environment: "production",
+        }]
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_no_meta_alert_up() {
+        let conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&conn).unwrap();
+        let shared = Shared::new(true);
+        let policy = UnhandledPolicy {
+            threshold: 10,
+            ..UnhandledPolicy::default()
+        };
+        let meta_alerts = |count, now| {
+            let counted = add(&conn, &shared, &events(count), policy, now).unwrap();
+            counted.meta_alerts.len()
+        };
+        let ahead = Timestamp::now();
+        assert_eq!(meta_alerts(10, ahead), 1);
+        let corrected = ahead - Duration::from_secs(2);
+        assert_eq!(meta_alerts(10, corrected), 0, "the marker is still there");
+        let back = ahead - Duration::from_hours(24);
+        assert_eq!(meta_alerts(9, back), 0, "the count begins anew");
+        assert_eq!(meta_alerts(1, back), 1, "and so does the marker");
+        assert_eq!(meta_alerts(10, back), 0);
+    }
+
+    #[test]
+    fn counts_of_a_clock_that_was_far_ahead_are_removed() {
+        let conn = Connection::open_in_memory().unwrap();
+        schema::migrate(&conn).unwrap();
+        let shared = Shared::new(true);
+        let policy = UnhandledPolicy::default();
+        let ahead = Timestamp::now();
+        add(&conn, &shared, &events(200), policy, ahead).unwrap();
+        prune(&conn, &shared, ahead).unwrap();
+        assert_eq!(shared.signatures.load(Ordering::Relaxed), 1);
+        prune(&conn, &shared, ahead - Duration::from_hours(24 * 365)).unwrap();
+        assert_eq!(shared.signatures.load(Ordering::Relaxed), 0);
+    }
 }
