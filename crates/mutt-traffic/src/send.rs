@@ -22,6 +22,8 @@ pub struct Targets {
     pub http: Option<String>,
     /// The key for HTTP.
     pub key: Option<SecretString>,
+    /// The only authorities to trust for HTTPS, as PEM; those of the system where there are none.
+    pub ca: Option<Vec<u8>>,
 }
 
 /// What was sent.
@@ -58,6 +60,8 @@ pub struct Sender {
     http: reqwest::Client,
     /// What was sent so far.
     pub counts: Sent,
+    /// Why a message could not be sent, the last time that happened.
+    pub last_error: Option<String>,
 }
 
 impl Sender {
@@ -74,8 +78,13 @@ impl Sender {
         let udp = UdpSocket::bind(any)
             .await
             .map_err(|error| SendError(format!("no UDP socket can be had: {error}")))?;
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(10))
+        let mut http = reqwest::Client::builder().timeout(Duration::from_secs(10));
+        if let Some(pem) = &targets.ca {
+            let authorities = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| SendError(format!("the certificates cannot be read: {error}")))?;
+            http = http.tls_certs_only(authorities);
+        }
+        let http = http
             .build()
             .map_err(|error| SendError(format!("no HTTP client can be had: {error}")))?;
         Ok(Self {
@@ -84,46 +93,50 @@ impl Sender {
             tcp: None,
             http,
             counts: Sent::default(),
+            last_error: None,
         })
     }
 
     /// Sends one message now and counts what became of it.
     pub async fn send(&mut self, wire: &Wire) {
-        let counted = match wire {
+        let result = match wire {
             Wire::Udp(bytes) => match self.targets.udp {
-                Some(addr) => match self.udp.send_to(bytes, addr).await {
-                    Ok(_) => &mut self.counts.sent,
-                    Err(_) => &mut self.counts.failed,
-                },
-                None => &mut self.counts.skipped,
+                Some(addr) => self.udp.send_to(bytes, addr).await.map(drop).map_err(said),
+                None => return self.counts.skipped += 1,
             },
             Wire::Tcp(bytes) => match self.targets.tcp {
-                Some(addr) => match self.send_tcp(addr, bytes).await {
-                    Ok(()) => &mut self.counts.sent,
-                    Err(_) => &mut self.counts.failed,
-                },
-                None => &mut self.counts.skipped,
+                Some(addr) => self.send_tcp(addr, bytes).await.map_err(said),
+                None => return self.counts.skipped += 1,
             },
-            Wire::Http(body) => match &self.targets.http {
-                Some(url) => {
-                    let mut request = self
-                        .http
-                        .post(url)
-                        .header("content-type", "application/json")
-                        .body(body.clone());
-                    if let Some(key) = &self.targets.key {
-                        request = request.header("x-api-key", key.expose_secret());
-                    }
-                    match request.send().await {
-                        Ok(answer) if answer.status().is_success() => &mut self.counts.sent,
-                        Ok(answer) if answer.status().is_client_error() => &mut self.counts.refused,
-                        _ => &mut self.counts.failed,
-                    }
-                }
-                None => &mut self.counts.skipped,
+            Wire::Http(body) => match self.targets.http.clone() {
+                Some(url) => match self.post(&url, body).await {
+                    Ok(status) if status.is_success() => Ok(()),
+                    Ok(status) if status.is_client_error() => return self.counts.refused += 1,
+                    Ok(status) => Err(format!("{url} answered {status}")),
+                    Err(error) => Err(said(error)),
+                },
+                None => return self.counts.skipped += 1,
             },
         };
-        *counted += 1;
+        match result {
+            Ok(()) => self.counts.sent += 1,
+            Err(error) => {
+                self.counts.failed += 1;
+                self.last_error = Some(error);
+            }
+        }
+    }
+
+    async fn post(&self, url: &str, body: &[u8]) -> reqwest::Result<reqwest::StatusCode> {
+        let mut request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body.to_vec());
+        if let Some(key) = &self.targets.key {
+            request = request.header("x-api-key", key.expose_secret());
+        }
+        Ok(request.send().await?.status())
     }
 
     async fn send_tcp(&mut self, addr: SocketAddr, bytes: &[u8]) -> std::io::Result<()> {
@@ -168,4 +181,15 @@ impl Sender {
             let _ = stream.shutdown().await;
         }
     }
+}
+
+/// An error with its causes: the last one says what a person can mend.
+fn said(error: impl std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -111,3 +111,35 @@ async fn lines_of_a_file_and_storms_are_sent() {
     );
     engine.close().await;
 }
+
+#[tokio::test]
+async fn events_are_sent_over_https_and_a_certificate_that_nobody_trusts_is_named() {
+    let names = vec!["127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let mut mutt = Mutt::new(&[("AUDIT_SCOPE", "all")]);
+    let (certificate, key) = (mutt.data().join("cert.pem"), mutt.data().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    mutt.set("TLS_CERT_FILE", certificate.to_str().unwrap());
+    mutt.set("TLS_KEY_FILE", key.to_str().unwrap());
+    mutt.spawn();
+    let file = mutt.data().join("event");
+    std::fs::write(&file, r#"{"hostname":"r1","message":"over TLS"}"#).unwrap();
+    let send =
+        |trusted: &[&str]| mutt.run(&[&["send", "http", file.to_str().unwrap()], trusted].concat());
+    let trusted = ["--ca", certificate.to_str().unwrap()];
+    until("an event over HTTPS", async || {
+        send(&trusted).status.success()
+    })
+    .await;
+    let output = send(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("certificate"), "{said}");
+    let engine = mutt.engine();
+    until("its audit row", async || {
+        engine.audit_count().await.unwrap() == 1
+    })
+    .await;
+    engine.close().await;
+}

@@ -100,6 +100,7 @@ impl Demo {
                 tcp: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.syslog))),
                 http: Some(format!("http://127.0.0.1:{}/ingest", ports.ingest)),
                 key: context.key(Secret::IngestApiKey)?,
+                ca: None,
             },
             Traffic::new(
                 self.seed,

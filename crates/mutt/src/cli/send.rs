@@ -46,6 +46,9 @@ pub struct Send {
     /// The seed of generated traffic
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// The only certificates (PEM) to trust for https [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Print what would be sent
     #[arg(long)]
     dry_run: bool,
@@ -122,8 +125,9 @@ impl Send {
             );
         }
         if counts.failed > 0 {
+            let why = sender.last_error.unwrap_or_default();
             return Err(Failure::failed(format!(
-                "{} messages could not be sent",
+                "{} messages could not be sent; the last: {why}",
                 counts.failed
             )));
         }
@@ -170,6 +174,12 @@ impl Send {
             tcp,
             http,
             key: context.key(Secret::IngestApiKey)?,
+            ca: match &self.ca {
+                Some(path) => Some(std::fs::read(path).map_err(|error| {
+                    Failure::usage(format!("--ca {}: {error}", path.display()))
+                })?),
+                None => None,
+            },
         })
     }
 
