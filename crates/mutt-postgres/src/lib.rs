@@ -1,0 +1,1 @@
+//! What PostgreSQL remembers: audit, catalog, applied claims, schema and its migrations.

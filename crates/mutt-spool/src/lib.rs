@@ -1,0 +1,1 @@
+//! Where the ingestor keeps events while Redis is away.

@@ -1,0 +1,1 @@
+//! Real Redis, Sentinel, PostgreSQL and OpenBao servers of their own for tests and local set-ups.
