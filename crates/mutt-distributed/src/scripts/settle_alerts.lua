@@ -1,0 +1,28 @@
+-- KEYS: queue, retries, dlq, delivery log
+-- ARGV: wake channel, then for each: claims of the pod, number of the claim, held,
+--       delivery row (or ''), what: 'd' delivered | 'r' score element | 'x' entry | 'h' element
+-- Returns how many took effect: those whose claim is still there.
+local done, at = 0, 1
+local function take()
+    at = at + 1
+    return ARGV[at]
+end
+while at < #ARGV do
+    local claims, claim, held, row, what = take(), take(), take(), take(), take()
+    local score, element
+    if what == 'r' then score = take() end
+    if what ~= 'd' then element = take() end
+    if redis.call('HEXISTS', claims, claim) == 1 then
+        if what == 'r' then redis.call('ZADD', KEYS[2], score, element)
+        elseif what == 'x' then redis.call('LPUSH', KEYS[3], element)
+        elseif what == 'h' then
+            redis.call('RPUSH', KEYS[1], element)
+            redis.call('PUBLISH', ARGV[1], KEYS[1])
+        end
+        if row ~= '' then redis.call('LPUSH', KEYS[4], row) end
+        redis.call('HDEL', claims, claim)
+        redis.call('DEL', held)
+        done = done + 1
+    end
+end
+return done
