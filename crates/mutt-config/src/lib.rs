@@ -4,14 +4,17 @@
 //! show`, the reference page and `/admin/config`. Loading reads everything, then reports every
 //! problem at once; a program that starts has settings that fit together.
 
+mod contradictions;
 mod load;
 mod reference;
 pub mod secrets;
+pub mod server;
 pub mod settings;
 mod value;
 
 pub use load::{Loaded, Origin, Problem, Problems, Sources, load};
 pub use reference::markdown;
 pub use secrets::{Home, Secret, Secrets};
+pub use server::{Endpoint, RedisServers, RedisTarget, SslMode, VaultAuth};
 pub use settings::{Backend, MoogPayload, Settings, VARIABLES, Variable};
 pub use value::{Choice, ListenAddr, Value};

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::settings::{Settings, VARIABLES, Variable};
+use crate::contradictions::{self, NAMES_A_REDIS, Origins};
+use crate::server::without_password;
+use crate::settings::{Backend, Settings, VARIABLES, Variable};
+use crate::value::Value as _;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -142,7 +145,7 @@ impl Loaded {
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    let mut origins: BTreeMap<&'static str, (String, Origin)> = VARIABLES
+    let mut origins: Origins = VARIABLES
         .iter()
         .map(|variable| {
             (
@@ -159,9 +162,22 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     for (name, value) in &sources.environment {
         given.push((name.clone(), value.clone(), Origin::Environment));
     }
+    let mut strangers = Vec::new();
     for (name, value, origin) in given {
+        if let Some((_, now)) = RETIRED.iter().find(|(retired, _)| *retired == name) {
+            warnings.push(format!("{name} ({origin}) has no effect any more: {now}"));
+            continue;
+        }
+        // Kubernetes tells every pod of a service named redis that REDIS_PORT=tcp://…
+        if origin == Origin::Environment && name.ends_with("_PORT") && value.contains("://") {
+            continue;
+        }
         let Some((variable, deprecated)) = find(&name) else {
-            if let Some(message) = unknown(&name, &origin) {
+            if origin == Origin::Environment
+                && SERVERS.iter().any(|prefix| name.starts_with(prefix))
+            {
+                strangers.push(name);
+            } else if let Some(message) = unknown(&name, &origin) {
                 problems.push(Problem {
                     key: name,
                     origin,
@@ -180,7 +196,20 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
                 continue;
             }
         }
-        let value = value.trim().to_owned();
+        let value = translated(&name, value.trim());
+        if name == "REDIS_URL"
+            && origin != Origin::Environment
+            && crate::server::password_in(&value).is_some()
+        {
+            problems.push(Problem {
+                key: name,
+                origin,
+                message: "a password does not belong into this file; leave it out and name a file \
+                          in REDIS_PASS_FILE"
+                    .into(),
+            });
+            continue;
+        }
         if let Err(message) = check(variable, &value) {
             problems.push(Problem {
                 key: name,
@@ -191,12 +220,26 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         }
         origins.insert(variable.name, (value, origin));
     }
+    imply_backend(&mut origins);
+    if Backend::parse(&origins["MUTT_BACKEND"].0) == Ok(Backend::Distributed) {
+        for key in strangers {
+            let origin = Origin::Environment;
+            if let Some(message) = unknown(&key, &origin) {
+                problems.push(Problem {
+                    key,
+                    origin,
+                    message,
+                });
+            }
+        }
+    }
     check_log_level(&origins, &mut problems);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
     let settings = Settings::from_texts(|name| origins[name].0.clone());
-    contradictions(&settings, &origins, &mut problems);
+    contradictions::check(&settings, &origins, &mut problems, &mut warnings);
+    hide(&mut origins);
     if problems.is_empty() {
         Ok(Loaded {
             settings,
@@ -205,6 +248,51 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
         })
     } else {
         Err(Problems(problems))
+    }
+}
+
+/// Names that 2.5 read and that nothing replaces, with what holds now.
+const RETIRED: [(&str, &str); 2] = [
+    (
+        "ALERTER_DLQ_NAME",
+        "its dead letters are in mutt:dlq:alerter",
+    ),
+    (
+        "MOOG_DLQ_NAME",
+        "dead letters of the sink are in mutt:dlq:moog",
+    ),
+];
+
+/// Where nobody chose an engine, naming a Redis does.
+fn imply_backend(origins: &mut Origins) {
+    if origins["MUTT_BACKEND"].1 == Origin::Default
+        && let Some(origin) = NAMES_A_REDIS
+            .iter()
+            .map(|name| &origins[name])
+            .find(|(text, _)| !text.is_empty())
+            .map(|(_, origin)| origin.clone())
+    {
+        origins.insert("MUTT_BACKEND", ("distributed".into(), origin));
+    }
+}
+
+/// The text in the words of today, where an old name had its own.
+fn translated(name: &str, value: &str) -> String {
+    match (name, bool::parse(value)) {
+        ("DB_TLS_ENABLED", Ok(true)) => "require".into(),
+        ("DB_TLS_ENABLED", Ok(false)) => "disable".into(),
+        _ => value.to_owned(),
+    }
+}
+
+/// Texts that people are shown hold nothing that lets somebody in.
+fn hide(origins: &mut Origins) {
+    for (name, (text, _)) in origins.iter_mut() {
+        if *name == "VAULT_ROLE_ID" && !text.is_empty() {
+            "***".clone_into(text);
+        } else if text.contains("://") {
+            *text = without_password(text);
+        }
     }
 }
 
@@ -220,6 +308,7 @@ fn find(name: &str) -> Option<(&'static Variable, bool)> {
 
 fn check(variable: &Variable, value: &str) -> Result<(), String> {
     let refused = |why: &str| {
+        let value = without_password(value);
         let bounds = match variable.bounds {
             Some((min, max)) => format!(" from {min} to {max}"),
             None => String::new(),
@@ -304,6 +393,10 @@ const PREFIXES: [&str; 6] = [
     "SYSLOG_",
 ];
 
+/// Prefixes of servers that other programs speak to as well: only on the distributed engine an
+/// unknown variable is taken for a mistake of ours.
+const SERVERS: [&str; 2] = ["REDIS_", "DB_"];
+
 fn unknown(name: &str, origin: &Origin) -> Option<String> {
     if crate::secrets::is_secret_name(name) {
         return match origin {
@@ -316,7 +409,10 @@ fn unknown(name: &str, origin: &Origin) -> Option<String> {
         };
     }
     if *origin == Origin::Environment {
-        let ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let ours = PREFIXES
+            .iter()
+            .chain(&SERVERS)
+            .any(|prefix| name.starts_with(prefix));
         // Kubernetes sets these for every service in a namespace.
         let kubernetes =
             name.contains("_SERVICE_") || name.contains("_PORT_") || name.ends_with("_PORT");
@@ -326,7 +422,9 @@ fn unknown(name: &str, origin: &Origin) -> Option<String> {
     }
     let nearest = VARIABLES
         .iter()
-        .map(|variable| (distance(variable.name, name), variable.name))
+        .map(|variable| variable.name)
+        .chain(crate::secrets::Secret::ALL.map(crate::secrets::Secret::name))
+        .map(|known| (distance(known, name), known))
         .min()
         .filter(|&(distance, _)| distance <= 4);
     Some(match nearest {
@@ -367,66 +465,10 @@ fn check_log_level(
     }
 }
 
-fn contradictions(
-    settings: &Settings,
-    origins: &BTreeMap<&'static str, (String, Origin)>,
-    problems: &mut Vec<Problem>,
-) {
-    let mut problem = |key: &'static str, message: String| {
-        problems.push(Problem {
-            key: key.into(),
-            origin: origins[key].1.clone(),
-            message,
-        });
-    };
-    if settings.tls_cert_file.is_some() != settings.tls_key_file.is_some() {
-        let key = if settings.tls_cert_file.is_some() {
-            "TLS_CERT_FILE"
-        } else {
-            "TLS_KEY_FILE"
-        };
-        problem(
-            key,
-            "TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none".into(),
-        );
-    }
-    for (key, url) in [
-        ("MOOG_WEBHOOK_URL", &settings.moog_webhook_url),
-        ("MOOG_HEALTH_URL", &settings.moog_health_url),
-    ] {
-        if let Some(url) = url
-            && !(url.starts_with("http://") || url.starts_with("https://"))
-        {
-            problem(
-                key,
-                format!("'{url}' is no address of the sink; it begins with http:// or https://"),
-            );
-        }
-    }
-    if settings.moog_retry_base_delay > settings.moog_retry_max_delay {
-        problem(
-            "MOOG_RETRY_BASE_DELAY",
-            format!(
-                "{} s is longer than MOOG_RETRY_MAX_DELAY ({} s)",
-                settings.moog_retry_base_delay, settings.moog_retry_max_delay
-            ),
-        );
-    }
-    let ports = settings.http_ports();
-    for (index, &(name, port)) in ports.iter().enumerate() {
-        if port != 0
-            && let Some((other, _)) = ports[..index].iter().find(|&&(_, earlier)| earlier == port)
-        {
-            problem(
-                name,
-                format!("port {port} is also {other}; every listener needs its own"),
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use crate::server::{Port, RedisServers, SslMode};
+
     use super::*;
 
     fn from(environment: &[(&str, &str)], file: Option<&str>) -> Result<Loaded, Problems> {
@@ -504,7 +546,7 @@ mod tests {
         assert!(text.contains("did you mean MOOG_RATE_LIMIT?"), "{text}");
         assert!(
             text.contains(
-                "MUTT_BACKEND (environment): 'oracle' is not allowed; allowed is embedded"
+                "MUTT_BACKEND (environment): 'oracle' is not allowed; allowed is embedded or distributed"
             )
         );
         assert!(text.contains("NONSENSE (mutt.toml)"), "{text}");
@@ -551,5 +593,147 @@ mod tests {
             "the present name wins"
         );
         assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+    }
+
+    const SERVERS_GIVEN: [(&str, &str); 2] = [("REDIS_HOST", "redis"), ("DB_HOST", "a,b:5433")];
+
+    #[test]
+    fn naming_a_redis_means_the_distributed_engine_unless_one_was_chosen() {
+        let loaded = from(&SERVERS_GIVEN, None).expect("fits");
+        assert_eq!(loaded.settings.backend, Backend::Distributed);
+        assert_eq!(loaded.origins["MUTT_BACKEND"].1, Origin::Environment);
+        let target = loaded.settings.redis_target().expect("named");
+        assert_eq!(target.servers, RedisServers::One("redis".into(), 6379));
+        assert!(target.tls);
+        assert_eq!(
+            loaded.settings.db_servers(),
+            [("a".to_owned(), 5432), ("b".to_owned(), 5433)]
+        );
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+
+        let loaded = from(&SERVERS_GIVEN, Some("mutt_backend = \"embedded\"")).expect("fits");
+        assert_eq!(loaded.settings.backend, Backend::Embedded);
+        assert_eq!(loaded.warnings.len(), 2, "{:?}", loaded.warnings);
+        assert!(
+            loaded.warnings[0].contains("REDIS_HOST (environment) has no effect"),
+            "{:?}",
+            loaded.warnings
+        );
+        let loaded = from(&[("REDIS_HOST", "")], None).expect("empty is not set");
+        assert_eq!(loaded.settings.backend, Backend::Embedded);
+    }
+
+    #[test]
+    fn the_distributed_engine_needs_its_servers() {
+        let text = from(&[("MUTT_BACKEND", "distributed")], None)
+            .expect_err("no servers")
+            .to_string();
+        assert!(text.contains("needs a Redis: set REDIS_HOST"), "{text}");
+        assert!(text.contains("needs a PostgreSQL: set DB_HOST"), "{text}");
+    }
+
+    #[test]
+    fn settings_of_servers_that_contradict_are_problems() {
+        let text = from(
+            &[
+                ("REDIS_URL", "redis://redis"),
+                ("REDIS_HOST", "redis"),
+                ("REDIS_TLS_ENABLED", "true"),
+                ("REDIS_POOL_MIN_CONN", "20"),
+                ("REDIS_PASSWRD", "hunter2"),
+                ("DB_HOST", "pg"),
+                ("ALERT_QUEUE_NAME", "mutt:ingest_queue"),
+                ("VAULT_ADDR", "https://vault"),
+            ],
+            None,
+        )
+        .expect_err("contradictions");
+        assert!(!text.to_string().contains("hunter2"), "{text}");
+        let keys: Vec<&str> = text.0.iter().map(|problem| problem.key.as_str()).collect();
+        assert_eq!(keys, ["REDIS_PASSWRD"], "unknown keys come first: {text}");
+        assert!(
+            text.to_string().contains("did you mean REDIS_PASS?"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_contradiction_is_listed() {
+        let problems = from(
+            &[
+                ("REDIS_URL", "redis://redis"),
+                ("REDIS_HOST", "redis"),
+                ("REDIS_TLS_ENABLED", "true"),
+                ("REDIS_POOL_MIN_CONN", "20"),
+                ("DB_HOST", "pg"),
+                ("ALERT_QUEUE_NAME", "mutt:ingest_queue"),
+                ("VAULT_ADDR", "https://vault"),
+            ],
+            None,
+        )
+        .expect_err("contradictions");
+        let keys: Vec<&str> = problems
+            .0
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "REDIS_URL",
+                "REDIS_TLS_ENABLED",
+                "REDIS_POOL_MIN_CONN",
+                "ALERT_QUEUE_NAME",
+                "VAULT_ROLE_ID"
+            ],
+            "{problems}"
+        );
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_never_shown() {
+        let url = "rediss://mutt:hunter2@redis:6380/1";
+        let loaded = from(&[("REDIS_URL", url), ("DB_HOST", "pg")], None).expect("fits");
+        assert_eq!(
+            loaded.origins["REDIS_URL"].0,
+            "rediss://mutt:***@redis:6380/1"
+        );
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+        let text = from(&[("REDIS_URL", "rediss://mutt:hunter2@redis:x")], None)
+            .expect_err("no port")
+            .to_string();
+        assert!(text.contains("***") && !text.contains("hunter2"), "{text}");
+        let text = from(&[], Some(&format!("redis_url = \"{url}\"")))
+            .expect_err("a secret in the file")
+            .to_string();
+        assert!(
+            text.contains("does not belong into this file") && !text.contains("hunter2"),
+            "{text}"
+        );
+        let loaded = from(&[("VAULT_ROLE_ID", "hunter2")], None).expect("fits");
+        assert!(!format!("{loaded:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn old_names_of_servers_are_translated_and_links_of_kubernetes_are_no_settings() {
+        let loaded = from(
+            &[
+                ("REDIS_HOST", "redis"),
+                ("REDIS_PORT", "tcp://10.0.0.1:6379"),
+                ("REDIS_CA_CERT_PATH", "/ca.pem"),
+                ("DB_HOST", "pg"),
+                ("DB_TLS_ENABLED", "false"),
+                ("DB_TLS_CA_CERT_PATH", "/pg.pem"),
+                ("MOOG_DLQ_NAME", "mutt:dlq:moog"),
+            ],
+            None,
+        )
+        .expect("fits");
+        let settings = &loaded.settings;
+        assert_eq!(settings.redis_port, Port(6379));
+        assert_eq!(settings.redis_tls_ca_cert, Some("/ca.pem".into()));
+        assert_eq!(settings.db_ssl_mode, SslMode::Disable);
+        assert_eq!(settings.db_ssl_root_cert, Some("/pg.pem".into()));
+        assert_eq!(loaded.warnings.len(), 4, "{:?}", loaded.warnings);
     }
 }

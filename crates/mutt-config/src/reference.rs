@@ -91,15 +91,24 @@ pub fn markdown() -> String {
     }
     page.push_str(
         "\n## Secrets\n\n\
-         From a file named by `<NAME>_FILE`, else the variable `<NAME>`; `<NAME>_NEXT` (and\n\
-         `<NAME>_NEXT_FILE`) is valid beside it during a rotation. Read again on SIGHUP. Keys that\n\
-         nobody gave are made at first start in the data directory (mode 0600), except the sink's.\n\n",
+         From Vault where `VAULT_ADDR` is set and `VAULT_SECRETS_PATH` has it, else from a file named\n\
+         by `<NAME>_FILE`, else the variable `<NAME>`; `<NAME>_CURRENT` is another word for `<NAME>`,\n\
+         and `<NAME>_NEXT` is valid (or tried) beside it during a rotation. Read again on SIGHUP and,\n\
+         from Vault, every `VAULT_RENEW_CHECK_INTERVAL`. On the embedded engine keys of ingest and API\n\
+         that nobody gave are made at first start in the data directory (mode 0600).\n\
+         See [secrets](secrets.md).\n\n",
     );
     for secret in Secret::ALL {
         let what = match secret {
             Secret::IngestApiKey => "what senders of events show in `X-API-KEY`",
             Secret::WebuiApiKey => "the first admin key of the API",
             Secret::MoogApiKey => "what MUTT shows to the sink",
+            Secret::RedisPass => {
+                "the password of MUTT's user of Redis; last of all the one in `REDIS_URL`"
+            }
+            Secret::DbPass => "the password of `DB_USER`",
+            Secret::DbAdminPass => "the password of `DB_ADMIN_USER`, for `mutt db migrate` alone",
+            Secret::VaultSecretId => "the secret id of AppRole; `VAULT_SECRET_ID_FILE` is better",
         };
         let _ = writeln!(page, "- `{}`: {what}", secret.name());
     }

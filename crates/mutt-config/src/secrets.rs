@@ -22,11 +22,28 @@ pub enum Secret {
     WebuiApiKey,
     /// What MUTT shows to the sink.
     MoogApiKey,
+    /// The password of MUTT's user of Redis.
+    RedisPass,
+    /// The password of MUTT's role of PostgreSQL.
+    DbPass,
+    /// The password of the role that owns the tables; only `mutt db migrate` needs it.
+    DbAdminPass,
+    /// The secret id of AppRole. It opens Vault, so it never comes from there; the file with it is
+    /// a setting, `VAULT_SECRET_ID_FILE`, and read at each log-in.
+    VaultSecretId,
 }
 
 impl Secret {
     /// Every secret.
-    pub const ALL: [Self; 3] = [Self::IngestApiKey, Self::WebuiApiKey, Self::MoogApiKey];
+    pub const ALL: [Self; 7] = [
+        Self::IngestApiKey,
+        Self::WebuiApiKey,
+        Self::MoogApiKey,
+        Self::RedisPass,
+        Self::DbPass,
+        Self::DbAdminPass,
+        Self::VaultSecretId,
+    ];
 
     /// The variable's name.
     pub fn name(self) -> &'static str {
@@ -34,7 +51,20 @@ impl Secret {
             Self::IngestApiKey => "INGEST_API_KEY",
             Self::WebuiApiKey => "WEBUI_API_KEY",
             Self::MoogApiKey => "MOOG_API_KEY",
+            Self::RedisPass => "REDIS_PASS",
+            Self::DbPass => "DB_PASS",
+            Self::DbAdminPass => "DB_ADMIN_PASS",
+            Self::VaultSecretId => "VAULT_SECRET_ID",
         }
+    }
+
+    /// The names of the value in force, the first wins, and of its successor.
+    pub(crate) fn names(self) -> ([String; 2], String) {
+        let name = self.name();
+        (
+            [format!("{name}_CURRENT"), name.to_owned()],
+            format!("{name}_NEXT"),
+        )
     }
 
     /// The file of the data directory that holds the key made at first start; the sink's key is
@@ -43,7 +73,7 @@ impl Secret {
         match self {
             Self::IngestApiKey => Some("ingest_api_key"),
             Self::WebuiApiKey => Some("webui_api_key"),
-            Self::MoogApiKey => None,
+            _ => None,
         }
     }
 }
@@ -51,7 +81,10 @@ impl Secret {
 /// Whether a variable holds or names a secret.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.strip_suffix("_FILE").unwrap_or(name);
-    let name = name.strip_suffix("_NEXT").unwrap_or(name);
+    let name = ["_CURRENT", "_NEXT"]
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .unwrap_or(name);
     Secret::ALL.iter().any(|secret| secret.name() == name)
 }
 
@@ -111,9 +144,22 @@ impl Secrets {
     ) -> Result<Self, SecretsError> {
         let mut secrets = Self::default();
         for secret in Secret::ALL {
+            let (current, next) = secret.names();
             let mut values = Vec::new();
-            for name in [secret.name().to_owned(), format!("{}_NEXT", secret.name())] {
-                values.extend(given(environment, &name)?);
+            for name in &current {
+                if values.is_empty() {
+                    values.extend(given(environment, name, secret != Secret::VaultSecretId)?);
+                }
+            }
+            if values.is_empty() && secret == Secret::RedisPass {
+                values.extend(
+                    environment
+                        .get("REDIS_URL")
+                        .and_then(|url| crate::server::password_in(url.trim())),
+                );
+            }
+            if secret != Secret::VaultSecretId {
+                values.extend(given(environment, &next, true)?);
             }
             if values.is_empty()
                 && let Some(file) = secret.made_in()
@@ -150,9 +196,11 @@ impl Secrets {
 fn given(
     environment: &BTreeMap<String, String>,
     name: &str,
+    file_too: bool,
 ) -> Result<Option<SecretString>, SecretsError> {
     let file_variable = format!("{name}_FILE");
-    let text = if let Some(path) = environment.get(&file_variable) {
+    let path = environment.get(&file_variable).filter(|_| file_too);
+    let text = if let Some(path) = path {
         fs::read_to_string(path).map_err(|error| SecretsError::File {
             name: file_variable,
             path: path.into(),

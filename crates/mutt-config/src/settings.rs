@@ -3,6 +3,9 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
+use crate::server::{Endpoint, Port, RedisUrl, SslMode, VaultAuth, VaultPath, WebUrl};
 use crate::value::{Choice, ListenAddr, Value};
 
 /// What a person may know about a setting.
@@ -71,11 +74,96 @@ macro_rules! settings {
 settings! {
     "Engine" {
         backend: Backend = "MUTT_BACKEND" "embedded"
-            => "The engine: embedded keeps everything in one directory and needs no server.";
+            => "embedded: everything in one directory, no server; distributed: Redis and PostgreSQL. Where nothing is set, a Redis that is named (REDIS_HOST, REDIS_URL or REDIS_SENTINELS) means distributed.";
         data_dir: PathBuf = "MUTT_DATA_DIR" "./mutt-data"
-            => "The directory of the embedded engine: database, lock, keys made at first start.";
+            => "The directory of the embedded engine (database, lock, keys made at first start) and of the ingestor's spool.";
         pod_name: Option<String> = "POD_NAME" "" was "ALERTER_POD_NAME", "MOOG_POD_NAME"
             => "The name of this process in heartbeats, logs and alerts; else host name and a short id.";
+    }
+    "Redis" {
+        redis_host: Option<Endpoint> = "REDIS_HOST" ""
+            => "The Redis of the distributed engine; a port may follow after a colon.";
+        redis_port: Port = "REDIS_PORT" "6379"
+            => "The port of REDIS_HOST where it names none.";
+        redis_url: Option<RedisUrl> = "REDIS_URL" ""
+            => "Instead of REDIS_HOST, REDIS_PORT, REDIS_DB, REDIS_USER and REDIS_TLS_ENABLED; a password in it counts as REDIS_PASS.";
+        redis_db: u64 = "REDIS_DB" "0" [0, 65_535]
+            => "The number of the database.";
+        redis_user: Option<String> = "REDIS_USER" ""
+            => "The user of Redis's access control lists; not set is the user named default.";
+        redis_tls_enabled: bool = "REDIS_TLS_ENABLED" "true"
+            => "Whether Redis and its Sentinels are spoken to over TLS.";
+        redis_tls_ca_cert: Option<PathBuf> = "REDIS_TLS_CA_CERT" "" was "REDIS_CA_CERT_PATH"
+            => "Certificates (PEM) of the authority that signed those of Redis; not set: the system's authorities.";
+        redis_pool_min_conn: u64 = "REDIS_POOL_MIN_CONN" "2" [1, 1000] unit "connections"
+            => "Connections to Redis that are held open.";
+        redis_pool_max_conn: u64 = "REDIS_POOL_MAX_CONN" "10" [1, 1000] unit "connections"
+            was "REDIS_MAX_CONNECTIONS"
+            => "The most connections to Redis of one process.";
+        redis_sentinels: Vec<Endpoint> = "REDIS_SENTINELS" ""
+            => "Sentinels that know the present master, separated by commas; port 26379 where none is named.";
+        redis_sentinel_master: String = "REDIS_SENTINEL_MASTER" "mymaster"
+            => "The name under which the Sentinels know the master.";
+        redis_wait_replicas: u64 = "REDIS_WAIT_REPLICAS" "0" [0, 16] unit "replicas"
+            => "Replicas that must have an event before it is acknowledged.";
+        redis_allow_unsafe: bool = "REDIS_ALLOW_UNSAFE" "false"
+            => "Whether a Redis without AOF, or that may evict keys, is used all the same; then events can be lost.";
+    }
+    "PostgreSQL" {
+        db_host: Vec<Endpoint> = "DB_HOST" ""
+            => "The PostgreSQL of the distributed engine. Several, separated by commas: the one that can be written to is used. A path is the directory of a Unix socket.";
+        db_port: Port = "DB_PORT" "5432"
+            => "The port of each DB_HOST that names none.";
+        db_name: String = "DB_NAME" "mutt"
+            => "The database.";
+        db_user: String = "DB_USER" "mutt_app"
+            => "The role that MUTT works as; a DB_USER in Vault wins.";
+        db_admin_user: String = "DB_ADMIN_USER" "postgres"
+            => "The role that `mutt db migrate` works as; it owns the tables.";
+        db_ssl_mode: SslMode = "DB_SSL_MODE" "require" was "DB_TLS_ENABLED"
+            => "As libpq's sslmode: require encrypts and, given DB_SSL_ROOT_CERT, checks the authority; verify-full checks the host name too.";
+        db_ssl_root_cert: Option<PathBuf> = "DB_SSL_ROOT_CERT" "" was "DB_TLS_CA_CERT_PATH"
+            => "Certificates (PEM) of the authority that signed PostgreSQL's; not set: the system's authorities.";
+        db_pool_min_conn: u64 = "DB_POOL_MIN_CONN" "2" [1, 1000] unit "connections"
+            => "Connections to PostgreSQL that are held open.";
+        db_pool_max_conn: u64 = "DB_POOL_MAX_CONN" "10" [1, 1000] unit "connections"
+            => "The most connections to PostgreSQL of one process.";
+    }
+    "Distributed engine" {
+        ingest_queue_name: String = "INGEST_QUEUE_NAME" "mutt:ingest_queue"
+            => "The Redis key of the queue of events.";
+        alert_queue_name: String = "ALERT_QUEUE_NAME" "mutt:alert_queue"
+            => "The Redis key of the queue of alerts.";
+        metrics_prefix: String = "METRICS_PREFIX" "mutt:metrics"
+            => "What the Redis keys of the dashboard's counters begin with.";
+        spool_max_bytes: u64 = "SPOOL_MAX_BYTES" "1073741824" [1_048_576, 1_099_511_627_776_u64] unit "bytes"
+            => "The most that the ingestor keeps on disk while Redis is away; beyond it senders are told to wait (503).";
+    }
+    "Vault" {
+        vault_addr: Option<WebUrl> = "VAULT_ADDR" ""
+            => "Vault or OpenBao; where it is set, secrets that are there win over files and environment.";
+        vault_auth: VaultAuth = "VAULT_AUTH" "approle"
+            => "How MUTT logs in to Vault.";
+        vault_auth_mount: Option<String> = "VAULT_AUTH_MOUNT" ""
+            => "Where the auth method is mounted, if elsewhere than under its own name.";
+        vault_role_id: Option<SecretString> = "VAULT_ROLE_ID" ""
+            => "The role id of AppRole.";
+        vault_secret_id_file: PathBuf = "VAULT_SECRET_ID_FILE" "/etc/mutt/secrets/vault_secret_id"
+            => "The file with the secret id of AppRole; read at each log-in.";
+        vault_k8s_role: Option<String> = "VAULT_K8S_ROLE" ""
+            => "The role of Kubernetes auth.";
+        vault_k8s_token_file: PathBuf = "VAULT_K8S_TOKEN_FILE" "/var/run/secrets/kubernetes.io/serviceaccount/token"
+            => "The file with the token of the service account; read at each log-in.";
+        vault_namespace: Option<String> = "VAULT_NAMESPACE" ""
+            => "The namespace, where Vault has several.";
+        vault_secrets_path: VaultPath = "VAULT_SECRETS_PATH" "secret/mutt"
+            => "Where the secrets are: the mount of a KV engine of version 2, a slash, the path in it.";
+        vault_token_renew_threshold: u64 = "VAULT_TOKEN_RENEW_THRESHOLD" "3600" [1, 31_536_000] unit "s"
+            => "A token is renewed when it is valid for less than this, or for half its time where that is shorter.";
+        vault_renew_check_interval: u64 = "VAULT_RENEW_CHECK_INTERVAL" "300" [1, 86_400] unit "s"
+            => "How often the token is looked at and the secrets are read again.";
+        vault_cacert: Option<PathBuf> = "VAULT_CACERT" ""
+            => "Certificates (PEM) of the authority that signed Vault's; not set: the system's authorities.";
     }
     "Logs" {
         log_level: String = "LOG_LEVEL" "info"
@@ -226,11 +314,16 @@ impl Settings {
 pub enum Backend {
     /// SQLite in the data directory.
     Embedded,
+    /// Redis and PostgreSQL.
+    Distributed,
 }
 
 impl Choice for Backend {
-    const WORDS: &'static [(&'static str, Self)] = &[("embedded", Self::Embedded)];
-    const ALLOWED: &'static str = "embedded";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("embedded", Self::Embedded),
+        ("distributed", Self::Distributed),
+    ];
+    const ALLOWED: &'static str = "embedded or distributed";
 }
 
 /// What a syslog stream does while nothing can be stored.

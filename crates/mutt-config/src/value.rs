@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
 /// A type that a setting can have.
 pub trait Value: Sized {
     /// What is allowed, in words; follows "allowed is".
@@ -32,6 +34,15 @@ impl Value for PathBuf {
         } else {
             Ok(text.into())
         }
+    }
+}
+
+/// A text that is never shown.
+impl Value for SecretString {
+    const ALLOWED: &'static str = "a text";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.into())
     }
 }
 

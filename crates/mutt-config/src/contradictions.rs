@@ -1,0 +1,229 @@
+//! Settings that are allowed by themselves and do not fit together.
+
+use std::collections::BTreeMap;
+
+use crate::load::{Origin, Problem};
+use crate::server::VaultAuth;
+use crate::settings::{Backend, Settings};
+
+/// By variable: its text and origin.
+pub(crate) type Origins = BTreeMap<&'static str, (String, Origin)>;
+
+/// The settings that name a Redis.
+pub(crate) const NAMES_A_REDIS: [&str; 3] = ["REDIS_HOST", "REDIS_URL", "REDIS_SENTINELS"];
+
+struct Check<'a> {
+    settings: &'a Settings,
+    origins: &'a Origins,
+    problems: &'a mut Vec<Problem>,
+    warnings: &'a mut Vec<String>,
+}
+
+/// Adds what does not fit together to the problems, and what has no effect to the warnings.
+pub(crate) fn check(
+    settings: &Settings,
+    origins: &Origins,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<String>,
+) {
+    let mut check = Check {
+        settings,
+        origins,
+        problems,
+        warnings,
+    };
+    check.tls();
+    check.sink();
+    check.ports();
+    check.engine();
+    check.vault();
+}
+
+impl Check<'_> {
+    fn problem(&mut self, key: &'static str, message: impl Into<String>) {
+        self.problems.push(Problem {
+            key: key.into(),
+            origin: self.origins[key].1.clone(),
+            message: message.into(),
+        });
+    }
+
+    fn given(&self, key: &str) -> bool {
+        let (text, origin) = &self.origins[key];
+        *origin != Origin::Default && !text.is_empty()
+    }
+
+    fn tls(&mut self) {
+        let settings = self.settings;
+        if settings.tls_cert_file.is_some() != settings.tls_key_file.is_some() {
+            let key = if settings.tls_cert_file.is_some() {
+                "TLS_CERT_FILE"
+            } else {
+                "TLS_KEY_FILE"
+            };
+            self.problem(
+                key,
+                "TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none",
+            );
+        }
+    }
+
+    fn sink(&mut self) {
+        let settings = self.settings;
+        for (key, url) in [
+            ("MOOG_WEBHOOK_URL", &settings.moog_webhook_url),
+            ("MOOG_HEALTH_URL", &settings.moog_health_url),
+        ] {
+            if let Some(url) = url
+                && !(url.starts_with("http://") || url.starts_with("https://"))
+            {
+                let url = crate::server::without_password(url);
+                self.problem(
+                    key,
+                    format!(
+                        "'{url}' is no address of the sink; it begins with http:// or https://"
+                    ),
+                );
+            }
+        }
+        if settings.moog_retry_base_delay > settings.moog_retry_max_delay {
+            self.problem(
+                "MOOG_RETRY_BASE_DELAY",
+                format!(
+                    "{} s is longer than MOOG_RETRY_MAX_DELAY ({} s)",
+                    settings.moog_retry_base_delay, settings.moog_retry_max_delay
+                ),
+            );
+        }
+    }
+
+    fn ports(&mut self) {
+        let ports = self.settings.http_ports();
+        for (index, &(name, port)) in ports.iter().enumerate() {
+            if port != 0
+                && let Some((other, _)) =
+                    ports[..index].iter().find(|&&(_, earlier)| earlier == port)
+            {
+                self.problem(
+                    name,
+                    format!("port {port} is also {other}; every listener needs its own"),
+                );
+            }
+        }
+    }
+
+    fn engine(&mut self) {
+        let settings = self.settings;
+        if settings.backend == Backend::Embedded {
+            for key in NAMES_A_REDIS.into_iter().chain(["DB_HOST"]) {
+                if self.given(key) {
+                    self.warnings.push(format!(
+                        "{key} ({}) has no effect: the engine is embedded ({} by {}); \
+                         MUTT_BACKEND=distributed uses it",
+                        self.origins[key].1, "MUTT_BACKEND", self.origins["MUTT_BACKEND"].1,
+                    ));
+                }
+            }
+            return;
+        }
+        if settings.redis_target().is_none() {
+            self.problem(
+                "REDIS_HOST",
+                "the distributed engine needs a Redis: set REDIS_HOST, REDIS_URL or \
+                 REDIS_SENTINELS, or MUTT_BACKEND=embedded",
+            );
+        }
+        if settings.db_host.is_empty() {
+            self.problem(
+                "DB_HOST",
+                "the distributed engine needs a PostgreSQL: set DB_HOST, or MUTT_BACKEND=embedded",
+            );
+        }
+        if let Some(url) = &settings.redis_url {
+            for other in ["REDIS_HOST", "REDIS_SENTINELS"] {
+                if self.given(other) {
+                    self.problem(
+                        "REDIS_URL",
+                        format!("{other} says where Redis is too; set one of them"),
+                    );
+                }
+            }
+            if self.given("REDIS_TLS_ENABLED") && settings.redis_tls_enabled != url.tls {
+                let scheme = if url.tls { "rediss" } else { "redis" };
+                self.problem(
+                    "REDIS_TLS_ENABLED",
+                    format!(
+                        "it is {}, and REDIS_URL begins with {scheme}://; rediss:// is TLS",
+                        settings.redis_tls_enabled
+                    ),
+                );
+            }
+        } else if !settings.redis_sentinels.is_empty() && self.given("REDIS_HOST") {
+            self.warnings.push(
+                "REDIS_HOST is not used: the Sentinels of REDIS_SENTINELS say where Redis is"
+                    .into(),
+            );
+        }
+        for (min_key, min, max_key, max) in [
+            (
+                "REDIS_POOL_MIN_CONN",
+                settings.redis_pool_min_conn,
+                "REDIS_POOL_MAX_CONN",
+                settings.redis_pool_max_conn,
+            ),
+            (
+                "DB_POOL_MIN_CONN",
+                settings.db_pool_min_conn,
+                "DB_POOL_MAX_CONN",
+                settings.db_pool_max_conn,
+            ),
+        ] {
+            if min > max {
+                self.problem(min_key, format!("{min} is more than {max_key} ({max})"));
+            }
+        }
+        for key in [
+            "INGEST_QUEUE_NAME",
+            "ALERT_QUEUE_NAME",
+            "METRICS_PREFIX",
+            "DB_NAME",
+            "DB_USER",
+        ] {
+            if self.origins[key].0.is_empty() {
+                self.problem(key, "it is empty; unset it or give it a name");
+            }
+        }
+        if !settings.ingest_queue_name.is_empty()
+            && settings.ingest_queue_name == settings.alert_queue_name
+        {
+            self.problem(
+                "ALERT_QUEUE_NAME",
+                "it is also INGEST_QUEUE_NAME; events and alerts need queues of their own",
+            );
+        }
+    }
+
+    fn vault(&mut self) {
+        let settings = self.settings;
+        if settings.vault_addr.is_none() {
+            for key in ["VAULT_ROLE_ID", "VAULT_K8S_ROLE"] {
+                if self.given(key) {
+                    self.warnings
+                        .push(format!("{key} has no effect: VAULT_ADDR is not set"));
+                }
+            }
+            return;
+        }
+        match settings.vault_auth {
+            VaultAuth::AppRole if settings.vault_role_id.is_none() => self.problem(
+                "VAULT_ROLE_ID",
+                "VAULT_AUTH=approle needs it: `vault read auth/approle/role/NAME/role-id` shows it",
+            ),
+            VaultAuth::Kubernetes if settings.vault_k8s_role.is_none() => self.problem(
+                "VAULT_K8S_ROLE",
+                "VAULT_AUTH=kubernetes needs it: the NAME of auth/kubernetes/role/NAME",
+            ),
+            _ => {}
+        }
+    }
+}
