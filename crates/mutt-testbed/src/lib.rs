@@ -1,1 +1,18 @@
 //! Real Redis, Sentinel, PostgreSQL and OpenBao servers of their own for tests and local set-ups.
+//!
+//! Each server listens on a loopback port of its own, keeps its files in a directory of its own,
+//! is ready when its constructor returns, and dies with the value or with the process that made
+//! it. Constructors named `start` panic with the end of the server's log, which is what a test
+//! wants; `try_start` returns the same as an error. Blocking, so it serves tests with and without
+//! a runtime. Knows nothing of MUTT.
+
+mod certificates;
+mod postgres;
+mod process;
+mod redis;
+mod resp;
+mod workspace;
+
+pub use certificates::Certificates;
+pub use postgres::{Postgres, PostgresBuilder};
+pub use redis::{AppendFsync, Redis, RedisBuilder};
