@@ -1,0 +1,220 @@
+//! The handle that the rest of the program calls.
+//!
+//! Calls fail at once while there is no connection: whether to wait, to spool or to refuse is the
+//! caller's decision ([`Redis::ready`] waits). A call is repeated here only where the server said
+//! that it did nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, Pipeline, Value};
+use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Meaning, RedisError, Result};
+use crate::keeper::{Keeper, Shared, State, server_name};
+use crate::link::{Failure, Link};
+use crate::options::RedisOptions;
+use crate::script::Script;
+use crate::subscription::{self, Message};
+use crate::tls;
+
+/// A connection to Redis that survives. Clones share it; it closes with the last of them.
+#[derive(Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+    /// Ends the background tasks with the last handle.
+    _guard: Arc<Guard>,
+}
+
+struct Guard(CancellationToken);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("server", &server_name(&self.shared.options))
+            .field("state", &*self.shared.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Redis {
+    /// Starts connecting in the background; needs a tokio runtime. The server need not be there yet.
+    ///
+    /// # Errors
+    /// `Invalid`: a CA file that cannot be read, Sentinel addresses that are none, time-outs of
+    /// zero.
+    pub fn open(options: RedisOptions) -> Result<Self> {
+        if options.connect_timeout.is_zero() || options.response_timeout.is_zero() {
+            return Err(RedisError::Invalid(
+                "Redis: time-outs have to be longer than zero".to_owned(),
+            ));
+        }
+        if options.tls {
+            tls::client_config(options.tls_ca_cert.as_deref()).map_err(RedisError::Invalid)?;
+        }
+        let shared = Arc::new(Shared::new(Arc::new(options)));
+        let keeper = Keeper::new(Arc::clone(&shared))?;
+        tokio::spawn(keeper.run());
+        let guard = Arc::new(Guard(shared.closed.clone()));
+        Ok(Self {
+            shared,
+            _guard: guard,
+        })
+    }
+
+    /// Where the connection stands, now and from now on.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    /// Waits until the connection is there.
+    ///
+    /// # Errors
+    /// `Unavailable` with why the last try failed, when `wait` is over or the handle was closed.
+    pub async fn ready(&self, wait: Duration) -> Result<()> {
+        let mut link = self.shared.link.subscribe();
+        let connected = link.wait_for(Option::is_some);
+        tokio::select! {
+            Ok(Ok(_)) = timeout(wait, connected) => Ok(()),
+            else => Err(self.unavailable()),
+        }
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Refused`, `Unexpected`; within the response time-out.
+    pub async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        self.with_link(async |link| {
+            link.exchange(async |mut connection| {
+                let value = connection.send_packed_command(command).await?;
+                Ok(value.extract_error()?)
+            })
+            .await
+        })
+        .await
+        .map_err(|failure| failure.error)
+    }
+
+    /// Makes the calls of a pipeline in one round trip, over one connection and in their order.
+    ///
+    /// # Errors
+    /// As [`Redis::call`], by the first command that failed. The others took effect, unless the
+    /// pipeline is atomic.
+    pub async fn pipe<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
+        self.with_link(async |link| {
+            link.exchange(async |mut connection| {
+                pipeline.query_async::<Value>(&mut connection).await
+            })
+            .await
+        })
+        .await
+        .map_err(|failure| failure.error)
+    }
+
+    /// Runs what [`Script::call`] began. Where the server does not know the script it is loaded and
+    /// run once more.
+    ///
+    /// # Errors
+    /// As [`Redis::call`].
+    pub async fn run<T: FromRedisValue>(&self, script: &Script, call: &Cmd) -> Result<T> {
+        let request = async |link: Arc<Link>| {
+            let run = async || {
+                link.exchange(async |mut connection| {
+                    let value = connection.send_packed_command(call).await?;
+                    Ok(value.extract_error()?)
+                })
+                .await
+            };
+            match run().await {
+                Err(failure) if failure.meaning == Meaning::NoScript => {
+                    let load = script.load();
+                    link.exchange::<Value, _>(async |mut connection| {
+                        let value = connection.send_packed_command(&load).await?;
+                        Ok(value.extract_error()?)
+                    })
+                    .await?;
+                    run().await
+                }
+                outcome => outcome,
+            }
+        };
+        self.with_link(request)
+            .await
+            .map_err(|failure| failure.error)
+    }
+
+    /// Messages of these channels from now on, over a connection of its own that is made again for
+    /// ever; ends with the last receiver or the last handle. A receiver that falls behind by more
+    /// than 1024 messages is told how many it missed.
+    pub fn subscribe(&self, channels: &[&str]) -> broadcast::Receiver<Message> {
+        subscription::start(&self.shared, channels)
+    }
+
+    /// Passwords changed: opens a new connection with them and retires the old one without failing
+    /// a call. Where the server does not take the new ones yet, the old connection is kept and it is
+    /// tried again.
+    pub fn renew(&self) {
+        self.shared.renew.notify_one();
+    }
+
+    /// Ends the connection after the calls under way, at most after the response time-out. Later
+    /// calls fail.
+    pub async fn close(&self) {
+        let link = self.shared.link.borrow().clone();
+        self.shared.closed.cancel();
+        let mut state = self.state();
+        let _ = state.wait_for(|state| *state == State::Closed).await;
+        if let Some(link) = link {
+            link.drained(self.shared.options.response_timeout).await;
+        }
+    }
+
+    /// Makes a request over the link of now. Where the server says that the log-in does not hold any
+    /// more, nothing took effect: it is repeated over a new link.
+    async fn with_link<T>(
+        &self,
+        request: impl AsyncFn(Arc<Link>) -> std::result::Result<T, Failure>,
+    ) -> std::result::Result<T, Failure> {
+        let Some(link) = self.shared.link.borrow().clone() else {
+            return Err(Failure {
+                meaning: Meaning::Broken,
+                error: self.unavailable(),
+            });
+        };
+        let failure = match request(Arc::clone(&link)).await {
+            Err(failure) if failure.meaning == Meaning::LoggedOut => failure,
+            outcome => return outcome,
+        };
+        let mut links = self.shared.link.subscribe();
+        let is_new =
+            |new: &Option<Arc<Link>>| new.as_ref().is_some_and(|new| !Arc::ptr_eq(new, &link));
+        self.renew();
+        let limit = self.shared.options.response_timeout;
+        let new = match timeout(limit, links.wait_for(is_new)).await {
+            Ok(Ok(new)) => new.clone(),
+            _ => None,
+        };
+        match new {
+            Some(new) => request(new).await,
+            None => Err(failure),
+        }
+    }
+
+    fn unavailable(&self) -> RedisError {
+        let reason = match &*self.shared.state.borrow() {
+            State::Connecting(Some(why)) => why.clone(),
+            State::Connecting(None) | State::Connected { .. } => "not connected yet".to_owned(),
+            State::Closed => "the connection was closed by this program".to_owned(),
+        };
+        RedisError::unavailable(server_name(&self.shared.options), reason)
+    }
+}
