@@ -16,6 +16,18 @@ pub enum EngineError {
         /// The most that may wait.
         limit: u64,
     },
+    /// The servers are away and the local queue is at its limit: nothing was taken. Answer 503 or do
+    /// not read on.
+    #[error(
+        "the local queue holds {bytes} bytes and is limited to {limit} (SPOOL_MAX_BYTES); it drains when \
+         Redis is back"
+    )]
+    SpoolFull {
+        /// Bytes waiting now.
+        bytes: u64,
+        /// The most that may wait.
+        limit: u64,
+    },
     /// Nothing durable can be written or read now; the same call may succeed later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -39,15 +51,20 @@ pub enum EngineError {
 impl EngineError {
     /// Whether waiting and calling again can help.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unavailable(_))
+        matches!(
+            self,
+            Self::Full { .. } | Self::SpoolFull { .. } | Self::Unavailable(_)
+        )
     }
 
     /// How long a sender should wait before it tries again.
     pub fn retry_after(&self) -> Duration {
-        Duration::from_secs(if matches!(self, Self::Full { .. }) {
-            5
-        } else {
-            2
-        })
+        Duration::from_secs(
+            if matches!(self, Self::Full { .. } | Self::SpoolFull { .. }) {
+                5
+            } else {
+                2
+            },
+        )
     }
 }

@@ -125,7 +125,7 @@ impl RejectReason {
 impl From<&EngineError> for RejectReason {
     fn from(error: &EngineError) -> Self {
         match error {
-            EngineError::Full { .. } => Self::QueueFull,
+            EngineError::Full { .. } | EngineError::SpoolFull { .. } => Self::QueueFull,
             _ => Self::StoreError,
         }
     }
