@@ -7,12 +7,18 @@
 //! a runtime. Knows nothing of MUTT.
 
 mod certificates;
+mod openbao;
 mod postgres;
 mod process;
+mod proxy;
 mod redis;
 mod resp;
+mod sentinel;
 mod workspace;
 
 pub use certificates::Certificates;
+pub use openbao::{OpenBao, OpenBaoBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
+pub use proxy::Proxy;
 pub use redis::{AppendFsync, Redis, RedisBuilder};
+pub use sentinel::Sentinel;

@@ -24,6 +24,7 @@ use crate::workspace::{Directory, Port, base, lock_file};
 const PASSWORD: &str = "postgres";
 
 /// Settings of a [`Postgres`] to start.
+#[must_use]
 #[derive(Debug, Clone)]
 pub struct PostgresBuilder {
     fsync: bool,
@@ -239,7 +240,6 @@ impl Postgres {
     }
 
     /// Always `127.0.0.1`.
-    #[allow(clippy::unused_self)]
     pub fn host(&self) -> &'static str {
         "127.0.0.1"
     }
@@ -264,13 +264,11 @@ impl Postgres {
     }
 
     /// The superuser's name.
-    #[allow(clippy::unused_self)]
     pub fn superuser(&self) -> &'static str {
         "postgres"
     }
 
     /// The superuser's password over TCP.
-    #[allow(clippy::unused_self)]
     pub fn password(&self) -> &'static str {
         PASSWORD
     }
@@ -347,7 +345,7 @@ impl Postgres {
             send(*session, Signal::KILL);
         }
         // As long as one of them lives, a new server cannot start.
-        wait_until(Duration::from_secs(60), || {
+        wait_until(Duration::from_mins(1), || {
             sessions.iter().all(|pid| !alive(*pid))
         });
     }

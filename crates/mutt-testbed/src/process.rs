@@ -17,9 +17,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a server may take to get ready; generous, for a loaded machine.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long a server may take to stop when it is asked to.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_mins(1);
 /// Lines of the log that an error shows.
 const SHOWN_LINES: usize = 40;
 

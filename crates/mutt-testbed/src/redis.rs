@@ -32,6 +32,7 @@ pub enum AppendFsync {
 }
 
 /// Settings of a [`Redis`] to start.
+#[must_use]
 #[derive(Debug, Clone)]
 pub struct RedisBuilder {
     append_only: bool,
@@ -276,7 +277,7 @@ impl Redis {
                 .is_ok_and(|answer| answer == "PONG")
         })?;
         if self.replica
-            && !wait_until(Duration::from_secs(60), || {
+            && !wait_until(Duration::from_mins(1), || {
                 self.try_command(&["INFO", "replication"])
                     .is_ok_and(|info| {
                         info.contains("role:master") || info.contains("master_link_status:up")
@@ -292,7 +293,6 @@ impl Redis {
     }
 
     /// Always `127.0.0.1`.
-    #[allow(clippy::unused_self)]
     pub fn host(&self) -> &'static str {
         "127.0.0.1"
     }
