@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Meaning, RedisError, Result};
 use crate::keeper::{Keeper, Shared, State, server_name};
-use crate::link::{Failure, Link};
+use crate::link::{BLOCKING, Failure, LIGHT, Link};
 use crate::options::RedisOptions;
 use crate::script::Script;
 use crate::subscription::{self, Message};
@@ -49,9 +49,19 @@ impl Redis {
     /// Starts connecting in the background; needs a tokio runtime. The server need not be there yet.
     ///
     /// # Errors
-    /// `Invalid`: a CA file that cannot be read, Sentinel addresses that are none, time-outs of
-    /// zero.
+    /// `Invalid`: no host, a CA file that cannot be read, Sentinel addresses that are none,
+    /// time-outs of zero.
     pub fn open(options: RedisOptions) -> Result<Self> {
+        if options.sentinel.is_none() && (options.host.is_empty() || options.port == 0) {
+            return Err(RedisError::Invalid(
+                "Redis: a host and a port from 1 to 65535 are needed".to_owned(),
+            ));
+        }
+        if options.db < 0 {
+            return Err(RedisError::Invalid(
+                "Redis: the number of the database begins at 0".to_owned(),
+            ));
+        }
         if options.connect_timeout.is_zero() || options.response_timeout.is_zero() {
             return Err(RedisError::Invalid(
                 "Redis: time-outs have to be longer than zero".to_owned(),
@@ -84,6 +94,7 @@ impl Redis {
         let connected = link.wait_for(Option::is_some);
         tokio::select! {
             Ok(Ok(_)) = timeout(wait, connected) => Ok(()),
+            () = self.shared.closed.cancelled() => Err(self.unavailable()),
             else => Err(self.unavailable()),
         }
     }
@@ -94,9 +105,9 @@ impl Redis {
     /// `Unavailable`, `Refused`, `Unexpected`; within the response time-out.
     pub async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         self.with_link(async |link| {
-            link.exchange(async |mut connection| {
+            link.exchange(LIGHT, async |mut connection| {
                 let value = connection.send_packed_command(command).await?;
-                Ok(value.extract_error()?)
+                value.extract_error()
             })
             .await
         })
@@ -111,7 +122,7 @@ impl Redis {
     /// pipeline is atomic.
     pub async fn pipe<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
         self.with_link(async |link| {
-            link.exchange(async |mut connection| {
+            link.exchange(LIGHT, async |mut connection| {
                 pipeline.query_async::<Value>(&mut connection).await
             })
             .await
@@ -126,30 +137,64 @@ impl Redis {
     /// # Errors
     /// As [`Redis::call`].
     pub async fn run<T: FromRedisValue>(&self, script: &Script, call: &Cmd) -> Result<T> {
-        let request = async |link: Arc<Link>| {
-            let run = async || {
-                link.exchange(async |mut connection| {
-                    let value = connection.send_packed_command(call).await?;
-                    Ok(value.extract_error()?)
-                })
-                .await
-            };
-            match run().await {
-                Err(failure) if failure.meaning == Meaning::NoScript => {
-                    let load = script.load();
-                    link.exchange::<Value, _>(async |mut connection| {
-                        let value = connection.send_packed_command(&load).await?;
-                        Ok(value.extract_error()?)
-                    })
-                    .await?;
-                    run().await
-                }
-                outcome => outcome,
-            }
-        };
-        self.with_link(request)
+        self.run_loaded(script, async |link| {
+            link.exchange(LIGHT, async |mut connection| {
+                let value = connection.send_packed_command(call).await?;
+                value.extract_error()
+            })
             .await
-            .map_err(|failure| failure.error)
+        })
+        .await
+    }
+
+    /// As [`Redis::run`], and waits until `replicas` have what it wrote, but not longer than `wait`
+    /// (1 ms at least, and well below the response time-out). Returns the script's answer and how
+    /// many replicas have it: fewer than asked for is no error here.
+    ///
+    /// `WAIT` by itself would ask about another connection's writes, so it has to go this way.
+    ///
+    /// # Errors
+    /// As [`Redis::call`].
+    pub async fn run_replicated<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        call: &Cmd,
+        replicas: u32,
+        wait: Duration,
+    ) -> Result<(T, u32)> {
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(call.clone());
+        // Zero would wait for ever.
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+        pipeline.cmd("WAIT").arg(replicas).arg(wait);
+        self.run_loaded(script, async |link| {
+            link.exchange(BLOCKING, async |mut connection| {
+                pipeline.query_async::<Value>(&mut connection).await
+            })
+            .await
+        })
+        .await
+    }
+
+    async fn run_loaded<T>(
+        &self,
+        script: &Script,
+        run: impl AsyncFn(&Link) -> std::result::Result<T, Failure>,
+    ) -> Result<T> {
+        self.with_link(async |link| match run(&link).await {
+            Err(failure) if failure.meaning == Meaning::NoScript => {
+                let load = script.load();
+                link.exchange::<Value, _>(LIGHT, async |mut connection| {
+                    let value = connection.send_packed_command(&load).await?;
+                    value.extract_error()
+                })
+                .await?;
+                run(&link).await
+            }
+            outcome => outcome,
+        })
+        .await
+        .map_err(|failure| failure.error)
     }
 
     /// Messages of these channels from now on, over a connection of its own that is made again for

@@ -120,7 +120,7 @@ impl Wire {
         } else {
             None
         };
-        let stream = connect(target, known).await?;
+        let stream = connect(target, known, options.connect_timeout).await?;
         let peer_address = stream.peer_addr().map_err(|error| error.to_string())?;
         let socket = tune(&stream).map_err(|error| format!("socket options: {error}"))?;
         let ended = CancellationToken::new();
@@ -174,7 +174,11 @@ impl Drop for Wire {
     }
 }
 
-async fn connect(target: &Target, known: Option<SocketAddr>) -> Result<TcpStream, String> {
+async fn connect(
+    target: &Target,
+    known: Option<SocketAddr>,
+    limit: Duration,
+) -> Result<TcpStream, String> {
     let addresses = match known {
         Some(address) => vec![address],
         None => tokio::net::lookup_host((target.host.as_str(), target.port))
@@ -182,11 +186,14 @@ async fn connect(target: &Target, known: Option<SocketAddr>) -> Result<TcpStream
             .map_err(|error| format!("the name `{}` does not resolve: {error}", target.host))?
             .collect(),
     };
+    // The first address of several must not use up the time of the others.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut failures = Vec::new();
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failures.push(format!("connect to {address}: {error}")),
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failures.push(format!("connect to {address}: {error}")),
+            Err(_) => failures.push(format!("connect to {address}: no answer within {share:?}")),
         }
     }
     if failures.is_empty() {

@@ -93,11 +93,9 @@ pub(crate) fn meaning(error: redis::RedisError) -> (Meaning, String) {
         return (Meaning::Refused, text);
     };
     let meaning = match first.code() {
-        "READONLY" | "MASTERDOWN" => Meaning::NotPrimary,
+        "READONLY" | "MASTERDOWN" | "UNBLOCKED" => Meaning::NotPrimary,
         "NOAUTH" | "WRONGPASS" => Meaning::LoggedOut,
-        "LOADING" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "UNBLOCKED" | "NOREPLICAS" => {
-            Meaning::Busy
-        }
+        "LOADING" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN" | "NOREPLICAS" => Meaning::Busy,
         "NOSCRIPT" => Meaning::NoScript,
         _ => Meaning::Refused,
     };

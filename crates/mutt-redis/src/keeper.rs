@@ -123,7 +123,11 @@ impl Keeper {
                     self.shared.set_state(State::Connecting(Some(why)));
                 }
             }
-            sleep(backoff.next()).await;
+            tokio::select! {
+                () = sleep(backoff.next()) => {}
+                // New passwords are worth a try at once.
+                () = self.shared.renew.notified() => {}
+            }
         }
     }
 
@@ -137,7 +141,7 @@ impl Keeper {
         self.shared.install(&link);
         let mut link = link;
         loop {
-            let next = tokio::select! {
+            let (next, moved) = tokio::select! {
                 why = link.broken() => return why,
                 next = self.successor(&link) => next,
                 why = self.probe_for_ever(&link) => return why,
@@ -149,7 +153,14 @@ impl Keeper {
                 "Redis: connection renewed"
             );
             self.shared.install(&next);
-            // Calls under way hold the old link and end over it.
+            if moved {
+                // What was the primary may be frozen: calls must not wait for it.
+                link.fail(format!(
+                    "the Sentinels name {} as the primary",
+                    next.address
+                ));
+            }
+            // Else calls under way hold the old link and end over it.
             link = next;
         }
     }
@@ -165,14 +176,15 @@ impl Keeper {
         }
     }
 
-    /// Returns when a new link is open that has to take the place of this one.
-    async fn successor(&self, link: &Link) -> Link {
+    /// Returns when a new link is open that has to take the place of this one, and whether it is
+    /// one to another server.
+    async fn successor(&self, link: &Link) -> (Link, bool) {
         loop {
             tokio::select! {
-                () = self.shared.renew.notified() => return self.renewed().await,
+                () = self.shared.renew.notified() => return (self.renewed().await, false),
                 target = self.moved(link) => {
                     match Link::open(&self.shared.options, &target).await {
-                        Ok(next) => return next,
+                        Ok(next) => return (next, true),
                         Err(why) => debug!(address = %target, reason = why,
                             "Redis: the Sentinels name a primary that is not one yet"),
                     }

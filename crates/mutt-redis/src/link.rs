@@ -21,10 +21,14 @@ use crate::options::RedisOptions;
 
 /// Connections of a link.
 const LANES: usize = 2;
+/// The load of a call.
+pub(crate) const LIGHT: usize = 1;
+/// The load of a call that keeps the server from answering others over its connection (`WAIT`).
+pub(crate) const BLOCKING: usize = 10_000;
 
 struct Lane {
     wire: Wire,
-    /// Calls under way.
+    /// The weights of the calls under way.
     load: AtomicUsize,
 }
 
@@ -92,17 +96,24 @@ impl Link {
     }
 
     /// Makes one request and converts its answer.
-    pub(crate) async fn exchange<T, F>(&self, request: F) -> std::result::Result<T, Failure>
+    pub(crate) async fn exchange<T, F>(
+        &self,
+        weight: usize,
+        request: F,
+    ) -> std::result::Result<T, Failure>
     where
         T: FromRedisValue,
         F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<Value>,
     {
-        let lane = self
-            .lanes
-            .iter()
-            .min_by_key(|lane| lane.load.load(Ordering::Relaxed))
-            .expect("a link has lanes");
-        let value = self.request(lane, request).await?;
+        let lane = if weight == BLOCKING {
+            self.lanes.last()
+        } else {
+            self.lanes
+                .iter()
+                .min_by_key(|lane| lane.load.load(Ordering::Relaxed))
+        };
+        let lane = lane.expect("a link has lanes");
+        let value = self.request(lane, weight, request).await?;
         redis::from_redis_value(value).map_err(|error| Failure {
             meaning: Meaning::Refused,
             error: RedisError::Unexpected {
@@ -112,11 +123,16 @@ impl Link {
         })
     }
 
-    async fn request<F>(&self, lane: &Lane, request: F) -> std::result::Result<Value, Failure>
+    async fn request<F>(
+        &self,
+        lane: &Lane,
+        weight: usize,
+        request: F,
+    ) -> std::result::Result<Value, Failure>
     where
         F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<Value>,
     {
-        let _load = Load::add(&lane.load);
+        let _load = Load::add(&lane.load, weight);
         let limit = Instant::now() + self.response_timeout;
         let outcome = tokio::select! {
             biased;
@@ -128,7 +144,8 @@ impl Link {
             Ok(Err(error)) => {
                 let (meaning, words) = meaning(error);
                 if matches!(meaning, Meaning::Broken | Meaning::NotPrimary) {
-                    self.fail(words.clone());
+                    self.fail(words);
+                    return Err(self.failure(meaning, self.reason()));
                 }
                 Err(self.failure(meaning, words))
             }
@@ -204,11 +221,11 @@ impl Link {
     pub(crate) async fn probe(&self) -> Result<()> {
         let probes = self.lanes.iter().map(async |lane| {
             let answer = self
-                .request(lane, async |mut connection| {
+                .request(lane, LIGHT, async |mut connection| {
                     connection
                         .send_packed_command(&redis::cmd("ROLE"))
                         .await
-                        .and_then(|value| value.extract_error().map_err(Into::into))
+                        .and_then(redis::Value::extract_error)
                 })
                 .await;
             match answer {
@@ -227,18 +244,21 @@ impl Link {
 }
 
 /// Counts a call on a lane while it lives, also where its caller gives it up.
-struct Load<'a>(&'a AtomicUsize);
+struct Load<'a> {
+    of: &'a AtomicUsize,
+    weight: usize,
+}
 
 impl<'a> Load<'a> {
-    fn add(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+    fn add(of: &'a AtomicUsize, weight: usize) -> Self {
+        of.fetch_add(weight, Ordering::Relaxed);
+        Self { of, weight }
     }
 }
 
 impl Drop for Load<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.of.fetch_sub(self.weight, Ordering::Relaxed);
     }
 }
 
@@ -256,7 +276,7 @@ async fn who_is_there(
     let answer = connection
         .send_packed_command(&redis::cmd("INFO"))
         .await
-        .and_then(|value| value.extract_error().map_err(Into::into));
+        .and_then(redis::Value::extract_error);
     let info = match answer {
         Ok(value) => redis::from_redis_value::<String>(value).unwrap_or_default(),
         Err(error) => {

@@ -128,7 +128,7 @@ impl Sentinels {
         let answer = timeout(ANSWER, connection.send_packed_command(&command))
             .await
             .map_err(|_| format!("no answer within {ANSWER:?}"))?
-            .and_then(|value| value.extract_error().map_err(Into::into))
+            .and_then(redis::Value::extract_error)
             .map_err(|error| meaning(error).1)?;
         let named = Option::<(String, u16)>::from_redis_value(answer)
             .map_err(|_| "this is not a Sentinel".to_owned())?;

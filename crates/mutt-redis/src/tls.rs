@@ -15,18 +15,17 @@ use rustls_pki_types::pem::PemObject as _;
 /// In words, with the file's name.
 pub(crate) fn client_config(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(path) => read_authorities(path, &mut roots)?,
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                return Err(
-                    "TLS: this system trusts no authority (no CA certificates installed); \
-                            name the CA file that signed the server's certificate"
-                        .to_owned(),
-                );
-            }
+    if let Some(path) = authorities {
+        read_authorities(path, &mut roots)?;
+    } else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            return Err(
+                "TLS: this system trusts no authority (no CA certificates installed); \
+                        name the CA file that signed the server's certificate"
+                    .to_owned(),
+            );
         }
     }
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
