@@ -107,15 +107,18 @@ pub(crate) struct Survey {
 /// Walks over a file's records as far as they are good: to `through`, or, in the last file, to
 /// where a write was torn off.
 pub(crate) fn survey(path: &Path, settled: u64, through: Option<u64>) -> io::Result<Survey> {
-    let mut file = BufReader::with_capacity(64 << 10, File::open(path)?);
-    file.seek_relative(HEAD as i64)?;
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let mut file = BufReader::with_capacity(64 << 10, file);
+    file.seek_relative(START.cast_signed())?;
     let mut found = Survey {
         end: START,
         ..Survey::default()
     };
     let mut payload = Vec::new();
     while let Some(header) = next_header(&mut file)? {
-        if through.is_some_and(|through| header.number > through) {
+        let is_past = through.is_some_and(|through| header.number > through);
+        if is_past || found.end + header.size() > length {
             break;
         }
         if through.is_some() {

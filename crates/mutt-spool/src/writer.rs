@@ -247,8 +247,7 @@ fn text(error: &EngineError) -> String {
 fn report(result: &Result<()>, is_failing: &mut bool) {
     match result {
         Ok(()) if std::mem::take(is_failing) => tracing::info!("the spool can be written again"),
-        Ok(()) => {}
         Err(error) if !std::mem::replace(is_failing, true) => tracing::error!(%error, "the spool"),
-        Err(_) => {}
+        Ok(()) | Err(_) => {}
     }
 }
