@@ -10,11 +10,15 @@ mod reference;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+mod store;
 mod value;
+mod vault;
 
 pub use load::{Loaded, Origin, Problem, Problems, Sources, load};
 pub use reference::markdown;
-pub use secrets::{Home, Secret, Secrets};
+pub use secrets::{Home, Secret, Secrets, SecretsError, Source};
 pub use server::{Endpoint, RedisServers, RedisTarget, SslMode, VaultAuth};
 pub use settings::{Backend, MoogPayload, Settings, VARIABLES, Variable};
+pub use store::{SecretStore, VaultStatus};
 pub use value::{Choice, ListenAddr, Value};
+pub use vault::VaultError;

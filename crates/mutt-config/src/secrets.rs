@@ -1,17 +1,21 @@
 //! Secrets: where they come from, and keys made at first start.
 //!
-//! By order: a file named by `<NAME>_FILE`, the variable `<NAME>`, and on the embedded engine a
-//! file of the data directory that is made at first start. Each secret may have a successor,
+//! By order: Vault, a file named by `<NAME>_FILE`, the variable `<NAME>`, and on the embedded engine
+//! a file of the data directory that is made at first start. Each secret may have a successor,
 //! `<NAME>_NEXT`, which is valid (or tried) beside it, so that it can be rotated without a gap.
-//! No secret is ever printed: [`SecretString`] shows itself as `[REDACTED]`.
+//! Where Vault has a secret, its successor is looked for there alone: one that was left behind in a
+//! file must not come back. No secret is ever printed: [`SecretString`] shows itself as `[REDACTED]`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 pub use secrecy::{ExposeSecret, SecretString};
+
+use crate::vault::{Kept, VaultError};
 
 /// A secret that MUTT knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +32,7 @@ pub enum Secret {
     DbPass,
     /// The password of the role that owns the tables; only `mutt db migrate` needs it.
     DbAdminPass,
-    /// The secret id of AppRole. It opens Vault, so it never comes from there; the file with it is
+    /// The secret id of `AppRole`. It opens Vault, so it never comes from there; the file with it is
     /// a setting, `VAULT_SECRET_ID_FILE`, and read at each log-in.
     VaultSecretId,
 }
@@ -88,10 +92,43 @@ pub fn is_secret_name(name: &str) -> bool {
     Secret::ALL.iter().any(|secret| secret.name() == name)
 }
 
+/// Where a secret came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Vault.
+    Vault,
+    /// A file that a variable names.
+    File,
+    /// The environment.
+    Environment,
+    /// A file of the data directory, made at first start.
+    DataDir,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vault => "Vault",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::DataDir => "data directory",
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    /// Current, then next; never empty.
+    values: Vec<SecretString>,
+    source: Source,
+}
+
 /// The secrets in force.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
-    values: BTreeMap<Secret, Vec<SecretString>>,
+    known: BTreeMap<Secret, Known>,
+    /// The role of PostgreSQL that Vault names, which wins over `DB_USER`.
+    pub db_user: Option<String>,
     /// Keys that were made just now, by the file they are in.
     pub made: Vec<PathBuf>,
 }
@@ -112,6 +149,12 @@ pub enum SecretsError {
     /// An empty secret is a mistake.
     #[error("{0} is empty; unset it or give it a value")]
     Empty(String),
+    /// Vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Nobody keeps the secrets any more.
+    #[error("secrets are not read any more: the process is ending")]
+    Ended,
     /// Keys of the first start.
     #[error("the key file {path} cannot be used: {error}")]
     Made {
@@ -134,7 +177,8 @@ pub enum Home<'a> {
 }
 
 impl Secrets {
-    /// Reads every secret. Keys that are made are only readable by their owner (mode 0600).
+    /// Reads every secret of files and environment. Keys that are made are only readable by their
+    /// owner (mode 0600).
     ///
     /// # Errors
     /// A file that cannot be read or written, or an empty secret; never with the secret in it.
@@ -142,80 +186,152 @@ impl Secrets {
         environment: &BTreeMap<String, String>,
         home: Home<'_>,
     ) -> Result<Self, SecretsError> {
-        let mut secrets = Self::default();
+        Self::gather(environment, home, None)
+    }
+
+    /// As [`Secrets::read`], with what Vault holds before all else.
+    pub(crate) fn gather(
+        environment: &BTreeMap<String, String>,
+        home: Home<'_>,
+        vault: Option<&Kept>,
+    ) -> Result<Self, SecretsError> {
+        let mut secrets = Self {
+            db_user: vault.and_then(|kept| kept.db_user.clone()),
+            ..Self::default()
+        };
         for secret in Secret::ALL {
-            let (current, next) = secret.names();
-            let mut values = Vec::new();
-            for name in &current {
-                if values.is_empty() {
-                    values.extend(given(environment, name, secret != Secret::VaultSecretId)?);
-                }
+            let kept = vault.and_then(|kept| kept.values(secret));
+            let known = match kept.map(|values| (values, Source::Vault)) {
+                None => match given(environment, secret)? {
+                    None => secrets.kept_at_home(secret, home)?,
+                    given => given,
+                },
+                kept => kept,
+            };
+            if let Some((values, source)) = known {
+                secrets.known.insert(secret, Known { values, source });
             }
-            if values.is_empty() && secret == Secret::RedisPass {
-                values.extend(
-                    environment
-                        .get("REDIS_URL")
-                        .and_then(|url| crate::server::password_in(url.trim())),
-                );
-            }
-            if secret != Secret::VaultSecretId {
-                values.extend(given(environment, &next, true)?);
-            }
-            if values.is_empty()
-                && let Some(file) = secret.made_in()
-            {
-                let (dir, make) = match home {
-                    Home::None => (None, false),
-                    Home::Read(dir) => (Some(dir), false),
-                    Home::Make(dir) => (Some(dir), true),
-                };
-                if let Some(path) = dir.map(|dir| dir.join(file)) {
-                    let failed = |error| SecretsError::Made {
-                        path: path.clone(),
-                        error,
-                    };
-                    let mut key = read_key(&path).map_err(failed)?;
-                    if key.is_none() && make {
-                        key = Some(make_key(&path).map_err(failed)?);
-                        secrets.made.push(path);
-                    }
-                    values.extend(key);
-                }
-            }
-            secrets.values.insert(secret, values);
         }
         Ok(secrets)
     }
 
+    fn kept_at_home(
+        &mut self,
+        secret: Secret,
+        home: Home<'_>,
+    ) -> Result<Option<(Vec<SecretString>, Source)>, SecretsError> {
+        let (dir, make) = match home {
+            Home::None => return Ok(None),
+            Home::Read(dir) => (dir, false),
+            Home::Make(dir) => (dir, true),
+        };
+        let Some(path) = secret.made_in().map(|file| dir.join(file)) else {
+            return Ok(None);
+        };
+        let failed = |error| SecretsError::Made {
+            path: path.clone(),
+            error,
+        };
+        let mut key = read_key(&path).map_err(failed)?;
+        if key.is_none() && make {
+            key = Some(make_key(&path).map_err(failed)?);
+            self.made.push(path);
+        }
+        Ok(key.map(|key| (vec![key], Source::DataDir)))
+    }
+
     /// The valid values of a secret: current, then next. Empty where none is known.
     pub fn get(&self, secret: Secret) -> &[SecretString] {
-        self.values.get(&secret).map_or(&[], Vec::as_slice)
+        self.known
+            .get(&secret)
+            .map_or(&[], |known| known.values.as_slice())
+    }
+
+    /// Where a secret came from, if it is known.
+    pub fn source(&self, secret: Secret) -> Option<Source> {
+        self.known.get(&secret).map(|known| known.source)
+    }
+
+    /// Whether every value is the same, so that nobody has to be told.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let exposed = |secrets: &Self, secret| -> Vec<String> {
+            let values = secrets.get(secret).iter();
+            values
+                .map(|value| value.expose_secret().to_owned())
+                .collect()
+        };
+        self.db_user == other.db_user
+            && Secret::ALL.into_iter().all(|secret| {
+                self.source(secret) == other.source(secret)
+                    && exposed(self, secret) == exposed(other, secret)
+            })
     }
 }
 
+/// What files and environment hold of a secret. For the value in force and for its successor a file
+/// wins over a variable.
 fn given(
     environment: &BTreeMap<String, String>,
-    name: &str,
-    file_too: bool,
-) -> Result<Option<SecretString>, SecretsError> {
-    let file_variable = format!("{name}_FILE");
-    let path = environment.get(&file_variable).filter(|_| file_too);
-    let text = if let Some(path) = path {
-        fs::read_to_string(path).map_err(|error| SecretsError::File {
-            name: file_variable,
-            path: path.into(),
-            error,
-        })?
-    } else if let Some(value) = environment.get(name) {
-        value.clone()
-    } else {
+    secret: Secret,
+) -> Result<Option<(Vec<SecretString>, Source)>, SecretsError> {
+    let (current, next) = secret.names();
+    if secret == Secret::VaultSecretId {
+        // Its file is a setting, which may name a file that only the server can read.
+        return Ok(variable(environment, secret.name())?.map(|id| (vec![id], Source::Environment)));
+    }
+    let mut values = Vec::new();
+    for name in &current {
+        if values.is_empty() {
+            values.extend(file_or_variable(environment, name)?);
+        }
+    }
+    if values.is_empty() && secret == Secret::RedisPass {
+        let password = environment
+            .get("REDIS_URL")
+            .and_then(|url| crate::server::password_in(url.trim()));
+        values.extend(password.map(|password| (password, Source::Environment)));
+    }
+    values.extend(file_or_variable(environment, &next)?);
+    let Some(&(_, source)) = values.first() else {
         return Ok(None);
     };
+    let values = values.into_iter().map(|(value, _)| value).collect();
+    Ok(Some((values, source)))
+}
+
+fn file_or_variable(
+    environment: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<(SecretString, Source)>, SecretsError> {
+    let file_variable = format!("{name}_FILE");
+    let Some(path) = environment.get(&file_variable) else {
+        let value = variable(environment, name)?;
+        return Ok(value.map(|value| (value, Source::Environment)));
+    };
+    let text = fs::read_to_string(path).map_err(|error| SecretsError::File {
+        name: file_variable,
+        path: path.into(),
+        error,
+    })?;
+    Ok(Some((not_empty(name, &text)?, Source::File)))
+}
+
+fn variable(
+    environment: &BTreeMap<String, String>,
+    name: &str,
+) -> Result<Option<SecretString>, SecretsError> {
+    environment
+        .get(name)
+        .map(|text| not_empty(name, text))
+        .transpose()
+}
+
+fn not_empty(name: &str, text: &str) -> Result<SecretString, SecretsError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(SecretsError::Empty(name.to_owned()));
     }
-    Ok(Some(SecretString::from(text)))
+    Ok(SecretString::from(text))
 }
 
 fn read_key(path: &Path) -> std::io::Result<Option<SecretString>> {
@@ -314,6 +430,51 @@ mod tests {
         let secrets = Secrets::read(&environment, Home::None).unwrap();
         assert_eq!(exposed(&secrets, Secret::MoogApiKey), ["from-file", "next"]);
         assert!(!format!("{secrets:?}").contains("from-file"));
+    }
+
+    #[test]
+    fn what_vault_has_is_not_mixed_with_what_files_have() {
+        let environment = BTreeMap::from([
+            ("REDIS_PASS_CURRENT".to_owned(), "env".to_owned()),
+            ("REDIS_PASS_NEXT".to_owned(), "left behind".to_owned()),
+            ("DB_PASS".to_owned(), "env".to_owned()),
+            ("VAULT_SECRET_ID".to_owned(), "id".to_owned()),
+            ("VAULT_SECRET_ID_FILE".to_owned(), "/nonexistent".to_owned()),
+        ]);
+        let kept = Kept::of(&[
+            ("REDIS_PASS", "old name"),
+            ("DB_USER", "mutt_b"),
+            ("VAULT_SECRET_ID", "never from there"),
+            ("MOOG_API_KEY_NEXT", "early"),
+            ("INGEST_API_KEY_CURRENT", "one"),
+            ("INGEST_API_KEY", "old name"),
+            ("INGEST_API_KEY_NEXT", "two"),
+        ]);
+        let secrets = Secrets::gather(&environment, Home::None, Some(&kept)).unwrap();
+        assert_eq!(exposed(&secrets, Secret::RedisPass), ["old name"]);
+        assert_eq!(secrets.source(Secret::RedisPass), Some(Source::Vault));
+        assert_eq!(exposed(&secrets, Secret::DbPass), ["env"]);
+        assert_eq!(secrets.source(Secret::DbPass), Some(Source::Environment));
+        assert_eq!(exposed(&secrets, Secret::VaultSecretId), ["id"]);
+        assert_eq!(exposed(&secrets, Secret::MoogApiKey), ["early"]);
+        assert_eq!(exposed(&secrets, Secret::IngestApiKey), ["one", "two"]);
+        assert_eq!(secrets.source(Secret::WebuiApiKey), None);
+        assert_eq!(secrets.db_user.as_deref(), Some("mutt_b"));
+
+        let without = Secrets::read(&environment, Home::None).unwrap();
+        assert_eq!(exposed(&without, Secret::RedisPass), ["env", "left behind"]);
+        assert!(!without.same_as(&secrets) && secrets.same_as(&secrets.clone()));
+    }
+
+    #[test]
+    fn the_password_of_redis_may_stand_in_its_address() {
+        let mut environment =
+            BTreeMap::from([("REDIS_URL".to_owned(), "redis://:p%2Fw@h".to_owned())]);
+        let secrets = Secrets::read(&environment, Home::None).unwrap();
+        assert_eq!(exposed(&secrets, Secret::RedisPass), ["p/w"]);
+        environment.insert("REDIS_PASS".to_owned(), "better".to_owned());
+        let secrets = Secrets::read(&environment, Home::None).unwrap();
+        assert_eq!(exposed(&secrets, Secret::RedisPass), ["better"]);
     }
 
     #[test]
