@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use clap::Args;
-use mutt_config::Secret;
+use mutt_config::{Backend, Secret};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -253,8 +253,15 @@ async fn store(context: &Context) -> Option<Check> {
 
 fn secrets(context: &Context) -> Outcome<Check> {
     let secrets = context.secrets()?;
+    let distributed = context.loaded.settings.backend == Backend::Distributed;
     let missing: Vec<_> = Secret::ALL
         .into_iter()
+        .filter(|secret| match secret {
+            Secret::RedisPass | Secret::DbPass => distributed,
+            // One is for `mutt db migrate` alone, the other is looked at with Vault itself.
+            Secret::DbAdminPass | Secret::VaultSecretId => false,
+            _ => true,
+        })
         .filter(|&secret| secrets.get(secret).is_empty())
         .map(Secret::name)
         .collect();

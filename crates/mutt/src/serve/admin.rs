@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mutt_config::{Home, Secret, Secrets};
+use mutt_config::{Secret, SecretStore};
 use mutt_engine::Dynamic;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use crate::context::Context;
 pub fn config(
     context: &Context,
     dynamic: watch::Receiver<Arc<Dynamic>>,
+    secrets: SecretStore,
 ) -> Arc<dyn Fn() -> Value + Send + Sync> {
     let fixed: Map<String, Value> = context
         .loaded
@@ -26,8 +27,6 @@ pub fn config(
         })
         .collect();
     let base = context.loaded.dynamic();
-    let environment = context.environment.clone();
-    let data_dir = context.data_dir().to_owned();
     Arc::new(move || {
         let now = dynamic.borrow().clone();
         let values: Map<String, Value> = now
@@ -44,16 +43,20 @@ pub fn config(
                 )
             })
             .collect();
-        let secrets = Secrets::read(&environment, Home::Read(&data_dir)).unwrap_or_default();
+        let secrets_now = secrets.current();
         let known: Map<String, Value> = Secret::ALL
             .into_iter()
             .map(|secret| {
                 (
                     secret.name().to_owned(),
-                    json!({"values": secrets.get(secret).len()}),
+                    json!({
+                        "values": secrets_now.get(secret).len(),
+                        "source": secrets_now.source(secret).map(|source| source.to_string()),
+                    }),
                 )
             })
             .collect();
-        json!({"static": fixed, "dynamic": values, "secrets": known})
+        let vault = secrets.status().to_string();
+        json!({"static": fixed, "dynamic": values, "secrets": known, "vault": vault})
     })
 }

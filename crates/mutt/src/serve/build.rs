@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mutt_alerter::{Alerter, AlerterHandle, AlerterMetrics, AlerterOptions};
+use mutt_config::SecretStore;
 use mutt_config::settings::{Overflow, Scope, Settings};
 use mutt_engine::{Dynamic, Engine, UnhandledScope};
 use mutt_event::json::RequiredFields;
@@ -43,6 +44,7 @@ pub(super) struct Build<'a> {
     pub(super) broken: CancellationToken,
     pub(super) process: Process,
     pub(super) keys: Arc<KeyRing>,
+    pub(super) secrets: SecretStore,
     pub(super) sink: Arc<MoogSink>,
     pub(super) http: HttpMetrics,
 }
@@ -281,7 +283,7 @@ impl Build<'_> {
             self.dynamic.clone(),
             self.keys.ingest.clone(),
             registry,
-            admin::config(context, self.dynamic.clone()),
+            admin::config(context, self.dynamic.clone(), self.secrets.clone()),
         );
         let addr = SocketAddr::new(bind, settings.server_port_ingestor);
         let mut server = mutt_http::Server::bind(addr, Limits::default())
@@ -294,6 +296,22 @@ impl Build<'_> {
         }
         self.spawn(server.run(ingest.service(), self.stop_ingest.clone()));
         Ok(tls)
+    }
+
+    /// Secrets that changed reach everything that shows or checks a key.
+    pub(super) fn follow_secrets(&self) {
+        let (mut secrets, keys, stop) =
+            (self.secrets.watch(), self.keys.clone(), self.stop.clone());
+        self.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    changed = secrets.changed() => if changed.is_err() { return },
+                }
+                keys.set(&secrets.borrow_and_update());
+                tracing::info!("secrets changed: the new ones are in force");
+            }
+        });
     }
 
     /// `log_level` is dynamic: it takes effect when it changes.

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mutt_alerter::AlerterHandle;
+use mutt_config::{SecretStore, VaultStatus};
 use mutt_engine::{CircuitState, Engine};
 use mutt_forwarder::health::Condition;
 use mutt_http::{Check, HealthReport};
@@ -25,14 +26,16 @@ pub struct Process(Arc<Inner>);
 
 struct Inner {
     engine: Arc<dyn Engine>,
+    secrets: SecretStore,
     alerter: OnceLock<AlerterHandle>,
     forwarder: OnceLock<Arc<mutt_forwarder::Health>>,
 }
 
 impl Process {
-    pub fn new(engine: Arc<dyn Engine>) -> Self {
+    pub fn new(engine: Arc<dyn Engine>, secrets: SecretStore) -> Self {
         Self(Arc::new(Inner {
             engine,
+            secrets,
             alerter: OnceLock::new(),
             forwarder: OnceLock::new(),
         }))
@@ -57,6 +60,14 @@ impl Process {
     /// What is wrong now, in words; cheap.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let vault = self.0.secrets.status();
+        if let VaultStatus::Away { .. }
+        | VaultStatus::Ok {
+            trouble: Some(_), ..
+        } = &vault
+        {
+            problems.push(format!("Vault: {vault}"));
+        }
         if let Some(forwarder) = self.0.forwarder.get() {
             let report = forwarder.report();
             if report.status != Condition::Ok {
@@ -99,6 +110,11 @@ impl mutt_http::Health for RoleHealth {
     async fn check(&self) -> HealthReport {
         let process = &self.process;
         let mut report = HealthReport::default();
+        let vault = process.0.secrets.status();
+        if vault != VaultStatus::Off {
+            // The last known secrets hold: it works on, and says so.
+            report = report.with("vault", Check::ok(vault.to_string()));
+        }
         match (
             self.role,
             process.0.alerter.get(),

@@ -13,7 +13,7 @@ use clap::ValueEnum;
 use mutt_alerter::AlerterHandle;
 use mutt_config::secrets::ExposeSecret as _;
 use mutt_config::settings::{MoogPayload, Settings};
-use mutt_config::{Home, Secret, Secrets};
+use mutt_config::{Backend, Home, Secret, SecretStore, Secrets};
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{Engine, dynamic};
 use mutt_forwarder::sink::{FixedKeys, Identity};
@@ -113,7 +113,7 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
                 break;
             }
             _ = hangups.recv() => match Context::new(global) {
-                Ok(context) => server.reload(&context),
+                Ok(context) => server.reload(&context).await,
                 Err(failure) => {
                     tracing::error!("settings stay as they are");
                     failure.report();
@@ -151,7 +151,8 @@ pub struct Server {
     stop: CancellationToken,
     /// Says that a task ended in disorder.
     broken: CancellationToken,
-    secrets: Arc<KeyRing>,
+    secrets: SecretStore,
+    keys: Arc<KeyRing>,
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
     tls: Option<Arc<Tls>>,
@@ -194,13 +195,19 @@ impl Server {
     pub async fn start(context: &Context, roles: &[Role]) -> Outcome<Self> {
         let settings = &context.loaded.settings;
         let pod = pod_name(settings);
-        let engine: Arc<dyn Engine> = Embedded::open(context.data_dir(), Mode::Server)?;
+        // Before the engine: on Redis and PostgreSQL it needs them.
+        let home = Home::Make(context.data_dir());
+        let secrets = SecretStore::start(settings, &context.environment, home).await?;
+        let engine: Arc<dyn Engine> = match settings.backend {
+            Backend::Embedded => Embedded::open(context.data_dir(), Mode::Server)?,
+            Backend::Distributed => {
+                return Err(Failure::failed(
+                    "the distributed engine is not in this program",
+                ));
+            }
+        };
         let keys = Arc::new(KeyRing::new());
-        let secrets = Secrets::read(&context.environment, Home::Make(context.data_dir()))?;
-        for file in &secrets.made {
-            tracing::info!(file = %file.display(), "a key was made");
-        }
-        keys.set(&secrets);
+        keys.set(&secrets.current());
         let sink = Arc::new(
             MoogSink::new(
                 moog_options(settings),
@@ -218,9 +225,10 @@ impl Server {
             stop: CancellationToken::new(),
             stop_ingest: CancellationToken::new(),
             broken: CancellationToken::new(),
-            process: Process::new(engine.clone()),
+            process: Process::new(engine.clone(), secrets.clone()),
             engine: engine.clone(),
             keys: keys.clone(),
+            secrets: secrets.clone(),
             sink: sink.clone(),
             http: HttpMetrics::default(),
         };
@@ -235,13 +243,15 @@ impl Server {
             }
         };
         build.follow_log_level();
+        build.follow_secrets();
         Ok(Self {
             engine,
             tasks: build.tasks,
             stop_ingest: build.stop_ingest,
             stop: build.stop,
             broken: build.broken,
-            secrets: keys,
+            secrets,
+            keys,
             sink,
             alerter: started.alerter,
             tls: started.tls,
@@ -256,11 +266,11 @@ impl Server {
     }
 
     /// SIGHUP: secrets, the sink's settings, certificates, rules, hosts and teams are read again.
-    fn reload(&self, context: &Context) {
-        match Secrets::read(&context.environment, Home::Make(context.data_dir())) {
-            Ok(secrets) => self.secrets.set(&secrets),
-            Err(error) => tracing::error!(%error, "secrets stay as they are"),
+    async fn reload(&self, context: &Context) {
+        if let Err(error) = self.secrets.reload().await {
+            tracing::error!(%error, "not every secret could be read; the last known ones hold");
         }
+        self.keys.set(&self.secrets.current());
         if let Err(error) = self.sink.configure(moog_options(&context.loaded.settings)) {
             tracing::error!(%error, "the sink's settings stay as they are");
         }
@@ -286,6 +296,7 @@ impl Server {
             tracing::error!("some work did not end in time; it will be done after the next start");
         }
         self.engine.close().await;
+        self.secrets.end().await;
     }
 }
 
