@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 /// Something changed that others keep a copy of.
@@ -15,7 +15,7 @@ pub enum Changed {
 }
 
 /// One decided event, for people who watch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LiveEvent {
     /// The event's id.
     pub event_id: mutt_event::EventId,
@@ -44,7 +44,7 @@ pub struct LiveEvent {
 }
 
 /// Some decided events of one claim, with how many there were in all.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LiveBatch {
     /// A sample, oldest first; bounded.
     pub events: Vec<LiveEvent>,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Meaning, RedisError, Result};
 use crate::keeper::{Keeper, Shared, State, server_name};
-use crate::link::{BLOCKING, Failure, LIGHT, Link};
+use crate::link::{Failure, Link, Request};
 use crate::options::RedisOptions;
 use crate::script::Script;
 use crate::subscription::{self, Message};
@@ -104,15 +104,7 @@ impl Redis {
     /// # Errors
     /// `Unavailable`, `Refused`, `Unexpected`; within the response time-out.
     pub async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        self.with_link(async |link| {
-            link.exchange(LIGHT, async |mut connection| {
-                let value = connection.send_packed_command(command).await?;
-                value.extract_error()
-            })
-            .await
-        })
-        .await
-        .map_err(|failure| failure.error)
+        self.ask(None, Request::Command(command)).await
     }
 
     /// Makes the calls of a pipeline in one round trip, over one connection and in their order.
@@ -121,14 +113,7 @@ impl Redis {
     /// As [`Redis::call`], by the first command that failed. The others took effect, unless the
     /// pipeline is atomic.
     pub async fn pipe<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
-        self.with_link(async |link| {
-            link.exchange(LIGHT, async |mut connection| {
-                pipeline.query_async::<Value>(&mut connection).await
-            })
-            .await
-        })
-        .await
-        .map_err(|failure| failure.error)
+        self.ask(None, Request::Pipeline(pipeline)).await
     }
 
     /// Runs what [`Script::call`] began. Where the server does not know the script it is loaded and
@@ -137,14 +122,7 @@ impl Redis {
     /// # Errors
     /// As [`Redis::call`].
     pub async fn run<T: FromRedisValue>(&self, script: &Script, call: &Cmd) -> Result<T> {
-        self.run_loaded(script, async |link| {
-            link.exchange(LIGHT, async |mut connection| {
-                let value = connection.send_packed_command(call).await?;
-                value.extract_error()
-            })
-            .await
-        })
-        .await
+        self.ask(Some(script), Request::Command(call)).await
     }
 
     /// As [`Redis::run`], and waits until `replicas` have what it wrote, but not longer than `wait`
@@ -167,33 +145,26 @@ impl Redis {
         // Zero would wait for ever.
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
         pipeline.cmd("WAIT").arg(replicas).arg(wait);
-        self.run_loaded(script, async |link| {
-            link.exchange(BLOCKING, async |mut connection| {
-                pipeline.query_async::<Value>(&mut connection).await
-            })
-            .await
-        })
-        .await
+        self.ask(Some(script), Request::Waiting(&pipeline)).await
     }
 
-    async fn run_loaded<T>(
+    /// Asks over the link; loads the script where the server does not know it.
+    async fn ask<T: FromRedisValue>(
         &self,
-        script: &Script,
-        run: impl AsyncFn(&Link) -> std::result::Result<T, Failure>,
+        script: Option<&Script>,
+        request: Request<'_>,
     ) -> Result<T> {
-        self.with_link(async |link| match run(&link).await {
-            Err(failure) if failure.meaning == Meaning::NoScript => {
-                let load = script.load();
-                link.exchange::<Value, _>(LIGHT, async |mut connection| {
-                    let value = connection.send_packed_command(&load).await?;
-                    value.extract_error()
-                })
-                .await?;
-                run(&link).await
-            }
-            outcome => outcome,
-        })
-        .await
+        let Some(link) = self.shared.link.borrow().clone() else {
+            return Err(self.unavailable());
+        };
+        let failure = match ask_link(&link, script, request).await {
+            Err(failure) if failure.meaning == Meaning::LoggedOut => failure,
+            outcome => return outcome.map_err(|failure| failure.error),
+        };
+        match self.link_after(&link).await {
+            Some(new) => ask_link(&new, script, request).await,
+            None => Err(failure),
+        }
         .map_err(|failure| failure.error)
     }
 
@@ -223,34 +194,16 @@ impl Redis {
         }
     }
 
-    /// Makes a request over the link of now. Where the server says that the log-in does not hold any
-    /// more, nothing took effect: it is repeated over a new link.
-    async fn with_link<T>(
-        &self,
-        request: impl AsyncFn(Arc<Link>) -> std::result::Result<T, Failure>,
-    ) -> std::result::Result<T, Failure> {
-        let Some(link) = self.shared.link.borrow().clone() else {
-            return Err(Failure {
-                meaning: Meaning::Broken,
-                error: self.unavailable(),
-            });
-        };
-        let failure = match request(Arc::clone(&link)).await {
-            Err(failure) if failure.meaning == Meaning::LoggedOut => failure,
-            outcome => return outcome,
-        };
+    /// The link that is there once the passwords were asked for again; `None` where none comes in time.
+    async fn link_after(&self, link: &Arc<Link>) -> Option<Arc<Link>> {
         let mut links = self.shared.link.subscribe();
         let is_new =
-            |new: &Option<Arc<Link>>| new.as_ref().is_some_and(|new| !Arc::ptr_eq(new, &link));
+            |new: &Option<Arc<Link>>| new.as_ref().is_some_and(|new| !Arc::ptr_eq(new, link));
         self.renew();
         let limit = self.shared.options.response_timeout;
-        let new = match timeout(limit, links.wait_for(is_new)).await {
+        match timeout(limit, links.wait_for(is_new)).await {
             Ok(Ok(new)) => new.clone(),
             _ => None,
-        };
-        match new {
-            Some(new) => request(new).await,
-            None => Err(failure),
         }
     }
 
@@ -261,5 +214,20 @@ impl Redis {
             State::Closed => "the connection was closed by this program".to_owned(),
         };
         RedisError::unavailable(server_name(&self.shared.options), reason)
+    }
+}
+
+async fn ask_link<T: FromRedisValue>(
+    link: &Link,
+    script: Option<&Script>,
+    request: Request<'_>,
+) -> std::result::Result<T, Failure> {
+    match (link.exchange(request).await, script) {
+        (Err(failure), Some(script)) if failure.meaning == Meaning::NoScript => {
+            let load = script.load();
+            link.exchange::<Value>(Request::Command(&load)).await?;
+            link.exchange(request).await
+        }
+        (outcome, _) => outcome,
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisResult, Value};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisResult, Value};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +21,36 @@ use crate::options::RedisOptions;
 
 /// Connections of a link.
 const LANES: usize = 2;
-/// The load of a call.
-pub(crate) const LIGHT: usize = 1;
-/// The load of a call that keeps the server from answering others over its connection (`WAIT`).
-pub(crate) const BLOCKING: usize = 10_000;
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(crate) enum Request<'a> {
+    Command(&'a Cmd),
+    Pipeline(&'a Pipeline),
+    /// It keeps the server from answering others over its connection (`WAIT`).
+    Waiting(&'a Pipeline),
+}
+
+impl Request<'_> {
+    /// How much of a connection it takes up.
+    fn weight(self) -> usize {
+        match self {
+            Self::Command(_) | Self::Pipeline(_) => 1,
+            Self::Waiting(_) => 10_000,
+        }
+    }
+
+    async fn send(self, mut connection: MultiplexedConnection) -> RedisResult<Value> {
+        match self {
+            Self::Command(command) => connection
+                .send_packed_command(command)
+                .await
+                .and_then(Value::extract_error),
+            Self::Pipeline(pipeline) | Self::Waiting(pipeline) => {
+                pipeline.query_async(&mut connection).await
+            }
+        }
+    }
+}
 
 struct Lane {
     wire: Wire,
@@ -96,16 +122,11 @@ impl Link {
     }
 
     /// Makes one request and converts its answer.
-    pub(crate) async fn exchange<T, F>(
+    pub(crate) async fn exchange<T: FromRedisValue>(
         &self,
-        weight: usize,
-        request: F,
-    ) -> std::result::Result<T, Failure>
-    where
-        T: FromRedisValue,
-        F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<Value>,
-    {
-        let lane = if weight == BLOCKING {
+        request: Request<'_>,
+    ) -> std::result::Result<T, Failure> {
+        let lane = if matches!(request, Request::Waiting(_)) {
             self.lanes.last()
         } else {
             self.lanes
@@ -113,7 +134,7 @@ impl Link {
                 .min_by_key(|lane| lane.load.load(Ordering::Relaxed))
         };
         let lane = lane.expect("a link has lanes");
-        let value = self.request(lane, weight, request).await?;
+        let value = self.request(lane, request).await?;
         redis::from_redis_value(value).map_err(|error| Failure {
             meaning: Meaning::Refused,
             error: RedisError::Unexpected {
@@ -123,20 +144,16 @@ impl Link {
         })
     }
 
-    async fn request<F>(
+    async fn request(
         &self,
         lane: &Lane,
-        weight: usize,
-        request: F,
-    ) -> std::result::Result<Value, Failure>
-    where
-        F: AsyncFnOnce(MultiplexedConnection) -> RedisResult<Value>,
-    {
-        let _load = Load::add(&lane.load, weight);
+        request: Request<'_>,
+    ) -> std::result::Result<Value, Failure> {
+        let _load = Load::add(&lane.load, request.weight());
         let limit = Instant::now() + self.response_timeout;
         let outcome = tokio::select! {
             biased;
-            outcome = timeout_at(limit, request(lane.wire.connection())) => outcome,
+            outcome = timeout_at(limit, request.send(lane.wire.connection())) => outcome,
             () = self.broken.cancelled() => return Err(self.failure(Meaning::Broken, self.reason())),
         };
         match outcome {
@@ -221,12 +238,7 @@ impl Link {
     pub(crate) async fn probe(&self) -> Result<()> {
         let probes = self.lanes.iter().map(async |lane| {
             let answer = self
-                .request(lane, LIGHT, async |mut connection| {
-                    connection
-                        .send_packed_command(&redis::cmd("ROLE"))
-                        .await
-                        .and_then(redis::Value::extract_error)
-                })
+                .request(lane, Request::Command(&redis::cmd("ROLE")))
                 .await;
             match answer {
                 Ok(value) if is_replica(&value) => {

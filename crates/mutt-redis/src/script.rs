@@ -28,7 +28,8 @@ impl Script {
         command
     }
 
-    pub(crate) fn load(&self) -> Cmd {
+    /// The command that makes the server know it.
+    pub fn load(&self) -> Cmd {
         let mut command = redis::cmd("SCRIPT");
         command.arg("LOAD").arg(self.source);
         command
