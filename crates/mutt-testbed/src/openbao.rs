@@ -155,6 +155,11 @@ impl OpenBao {
         }
     }
 
+    /// Whether this machine has OpenBao.
+    pub fn is_installed() -> bool {
+        program().is_ok()
+    }
+
     fn launch(&self) -> Result<()> {
         let mut command = self.process.command(&self.program, None);
         command

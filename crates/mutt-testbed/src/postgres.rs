@@ -233,6 +233,11 @@ impl Postgres {
         }
     }
 
+    /// Whether this machine has PostgreSQL.
+    pub fn is_installed() -> bool {
+        programs().is_ok()
+    }
+
     fn launch(&self) -> Result<()> {
         let mut command = self
             .process
@@ -407,7 +412,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        if !matches!(self.directory, Directory::Kept(_)) {
+        if self.process.is_owned() {
             self.kill();
         }
     }

@@ -123,6 +123,11 @@ impl Process {
         ))
     }
 
+    /// Whether the server ends with this value.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.lifetime == Lifetime::Owned
+    }
+
     /// The process id while the process runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         let mut slot = self.child.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +193,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.lifetime == Lifetime::Owned {
+        if self.is_owned() {
             self.kill();
         }
     }

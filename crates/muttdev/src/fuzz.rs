@@ -1,0 +1,61 @@
+//! Fuzzing of every parser with the stable compiler.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::shell::{root, run_it, target_dir};
+
+/// Coverage feedback for libFuzzer with the stable compiler.
+const FUZZ_FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+/// Fuzzes every target for so many seconds.
+pub fn run(seconds: u32) -> Result<()> {
+    let fuzz = root().join("fuzz");
+    let target_dir = target_dir().join("fuzz");
+    // The flags must not reach build scripts and macros, which have no fuzzer to link with.
+    let host = host()?;
+    run_it(
+        Command::new("cargo")
+            .args(["build", "--release", "--quiet", "--target", &host])
+            .current_dir(&fuzz)
+            .env("RUSTFLAGS", FUZZ_FLAGS)
+            .env("CARGO_TARGET_DIR", &target_dir),
+    )?;
+    let mut targets: Vec<_> = std::fs::read_dir(fuzz.join("fuzz_targets"))
+        .context("fuzz/fuzz_targets")?
+        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .collect();
+    targets.sort();
+    for target in targets {
+        let work = target_dir.join("work").join(&target);
+        std::fs::create_dir_all(&work)?;
+        run_it(
+            Command::new(target_dir.join(&host).join("release").join(&target))
+                .arg(format!("-max_total_time={seconds}"))
+                .args([
+                    "-max_len=4096",
+                    "-rss_limit_mb=1024",
+                    "-print_final_stats=0",
+                    "-verbosity=0",
+                ])
+                .current_dir(&work),
+        )
+        .with_context(|| format!("{target} found something; see {}", work.display()))?;
+    }
+    Ok(())
+}
+
+/// The compiler's own platform.
+fn host() -> Result<String> {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .context("rustc -vV")?;
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .find_map(|line| line.strip_prefix("host: ").map(str::to_owned))
+        .context("rustc -vV names no host")
+}
