@@ -14,7 +14,8 @@
 
 mod directory;
 mod log;
-mod position;
+mod mark;
+mod numbers;
 mod queue;
 mod record;
 mod segment;

@@ -15,11 +15,14 @@ use mutt_event::Batch;
 use parking_lot::Mutex;
 
 use crate::directory;
-use crate::position::Position;
+use crate::mark::Mark;
+use crate::numbers::Numbers;
 use crate::queue::{self, Head, Queue};
 use crate::record;
 use crate::segment::{self, START, Segment};
 
+/// How far the spool was drained.
+const SETTLED: &str = "spool.settled";
 /// A file that is this large is followed by a new one.
 const SEGMENT: u64 = 16 << 20;
 /// A drained file below this is written on instead of being replaced.
@@ -28,14 +31,30 @@ const REUSE: u64 = 1 << 20;
 pub(crate) struct Log {
     directory: PathBuf,
     queue: Arc<Mutex<Queue>>,
-    position: Position,
+    settled: Mark,
     current: Option<Current>,
     next_index: u64,
-    /// The last number that was given to a record that is on the disk.
+    numbers: Arc<Numbers>,
+    /// The number of the last record that is on the disk.
     last: u64,
-    /// The next number; numbers of failed writes are not used again.
-    next: u64,
     /// Files that could not be removed yet.
+    spent: Vec<PathBuf>,
+}
+
+/// What is to become a record.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Higher than those of all before.
+    pub(crate) number: u64,
+    pub(crate) batch: Batch,
+    pub(crate) rejects: Vec<DeadLetter>,
+}
+
+/// What was found at the start.
+#[derive(Default)]
+struct Recovered {
+    queue: Queue,
+    last: u64,
     spent: Vec<PathBuf>,
 }
 
@@ -51,89 +70,57 @@ impl Log {
     /// # Errors
     /// `Unusable`; the text says what to do.
     pub(crate) fn open(directory: &Path) -> Result<Self> {
-        let position = Position::open(directory)?;
+        let settled = Mark::open(directory, SETTLED)?;
         let list = segment::list(directory).map_err(|e| directory::unusable(directory, &e))?;
         let next_index = list.last().map_or(0, |(index, _)| index + 1);
+        let mut recovered = Recovered {
+            last: settled.get(),
+            ..Recovered::default()
+        };
+        recovered.look_through(list, settled.get())?;
         let mut log = Self {
             directory: directory.to_owned(),
-            queue: Arc::default(),
-            last: position.settled(),
-            position,
+            queue: Arc::new(Mutex::new(recovered.queue)),
+            settled,
             current: None,
             next_index,
-            next: 0,
-            spent: Vec::new(),
+            numbers: Arc::new(Numbers::open(directory, recovered.last)?),
+            last: recovered.last,
+            spent: recovered.spent,
         };
-        log.recover(list)?;
-        // A directory that was copied or restored must not give a number again that it gave before.
-        let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
-        log.next = now.max(log.last + 1);
         log.remove_spent();
         Ok(log)
     }
 
-    fn recover(&mut self, list: Vec<(u64, PathBuf)>) -> Result<()> {
-        let mut files = Vec::new();
-        let count = list.len();
-        for (index, (_, path)) in list.into_iter().enumerate() {
-            let follows = segment::follows(&path).map_err(|e| segment::read_failed(&path, &e))?;
-            match follows {
-                Some(follows) => files.push((path, follows)),
-                // It was about to be made when the process died.
-                None if index + 1 == count => self.spent.push(path),
-                None => return Err(segment::damaged(&path, 0)),
-            }
-        }
-        let settled = self.position.settled();
-        let mut queue = self.queue.lock();
-        for index in 0..files.len() {
-            let (path, follows) = &files[index];
-            let through = files.get(index + 1).map(|(_, follows)| *follows);
-            let found = segment::survey(path, settled, through)
-                .map_err(|e| segment::read_failed(path, &e))?;
-            let last = found.last.unwrap_or(*follows);
-            match through {
-                // Settled records do not matter any more.
-                Some(through) if last < through && settled < through => {
-                    return Err(segment::damaged(path, found.end));
-                }
-                Some(_) => {}
-                None => cut(path, found.end).map_err(|e| directory::unusable(path, &e))?,
-            }
-            self.last = self.last.max(last);
-            let Some(from) = found.waiting_from else {
-                self.spent.push(path.clone());
-                continue;
-            };
-            if queue.segments.is_empty() {
-                queue.offset = from;
-                queue.oldest = found.oldest;
-            }
-            queue.events += found.events;
-            queue.bytes += found.bytes;
-            queue.segments.push_back(Segment {
-                path: path.clone(),
-                end: found.end,
-            });
-        }
-        Ok(())
+    pub(crate) fn numbers(&self) -> &Arc<Numbers> {
+        &self.numbers
+    }
+
+    /// The number of the last record.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
     }
 
     pub(crate) fn queue(&self) -> Arc<Mutex<Queue>> {
         Arc::clone(&self.queue)
     }
 
-    /// Appends records; they wait in the queue when it returns, or nothing of them was taken.
+    /// Appends records; they wait in the queue when it returns, or nothing of them was taken. The
+    /// numbers of failed writes must not be used again.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub(crate) fn append(&mut self, records: &[(Batch, Vec<DeadLetter>)]) -> Result<()> {
+    pub(crate) fn append(&mut self, records: &[Record]) -> Result<()> {
         let mut bytes = Vec::new();
         let at = Timestamp::now();
         let mut headers = Vec::with_capacity(records.len());
-        for (batch, rejects) in records {
-            headers.push(record::encode(self.next, at, batch, rejects, &mut bytes));
-            self.next += 1;
+        for Record {
+            number,
+            batch,
+            rejects,
+        } in records
+        {
+            headers.push(record::encode(*number, at, batch, rejects, &mut bytes));
         }
         self.write(&bytes).map_err(|error| {
             EngineError::Unavailable(format!(
@@ -192,7 +179,7 @@ impl Log {
     /// # Errors
     /// `Unavailable`; then nothing is settled.
     pub(crate) fn settle(&mut self, head: &Head, last: u64) -> Result<()> {
-        self.position.settle(last).map_err(|error| {
+        self.settled.set(last).map_err(|error| {
             EngineError::Unavailable(format!(
                 "noting in {} what was drained failed: {error}",
                 self.directory.display()
@@ -233,6 +220,54 @@ impl Log {
                 true
             }
         });
+    }
+}
+
+impl Recovered {
+    fn look_through(&mut self, list: Vec<(u64, PathBuf)>, settled: u64) -> Result<()> {
+        let mut files = Vec::new();
+        let count = list.len();
+        for (index, (_, path)) in list.into_iter().enumerate() {
+            let follows = segment::follows(&path).map_err(|e| segment::read_failed(&path, &e))?;
+            match follows {
+                Some(follows) => files.push((path, follows)),
+                // It was about to be made when the process died.
+                None if index + 1 == count => self.spent.push(path),
+                None => return Err(segment::damaged(&path, 0)),
+            }
+        }
+        let queue = &mut self.queue;
+        for index in 0..files.len() {
+            let (path, follows) = &files[index];
+            let through = files.get(index + 1).map(|(_, follows)| *follows);
+            let found = segment::survey(path, settled, through)
+                .map_err(|e| segment::read_failed(path, &e))?;
+            let last = found.last.unwrap_or(*follows);
+            match through {
+                // Settled records do not matter any more.
+                Some(through) if last < through && settled < through => {
+                    return Err(segment::damaged(path, found.end));
+                }
+                Some(_) => {}
+                None => cut(path, found.end).map_err(|e| directory::unusable(path, &e))?,
+            }
+            self.last = self.last.max(last);
+            let Some(from) = found.waiting_from else {
+                self.spent.push(path.clone());
+                continue;
+            };
+            if queue.segments.is_empty() {
+                queue.offset = from;
+                queue.oldest = found.oldest;
+            }
+            queue.events += found.events;
+            queue.bytes += found.bytes;
+            queue.segments.push_back(Segment {
+                path: path.clone(),
+                end: found.end,
+            });
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::directory::{self, DirectoryLock};
 use crate::log::Log;
+use crate::numbers::Numbers;
 use crate::queue::{self, Queue};
 use crate::record;
 use crate::spooled::Spooled;
@@ -34,6 +35,7 @@ pub struct Spool {
     // Dropped in this order: the thread ends before the lock goes.
     writer: Writer,
     queue: Arc<Mutex<Queue>>,
+    numbers: Arc<Numbers>,
     /// Bytes that are on their way to the disk.
     coming: Arc<AtomicU64>,
     memory: Arc<Semaphore>,
@@ -86,7 +88,7 @@ impl Spool {
         let lock = DirectoryLock::take(directory)?;
         let id = directory::identity(directory)?;
         let log = Log::open(directory)?;
-        let queue = log.queue();
+        let (queue, numbers) = (log.queue(), Arc::clone(log.numbers()));
         let added = Arc::new(Notify::new());
         let notify = Arc::clone(&added);
         Ok(Arc::new(Self {
@@ -95,6 +97,7 @@ impl Spool {
             max_bytes,
             writer: Writer::start(log, move || notify.notify_one())?,
             queue,
+            numbers,
             coming: Arc::default(),
             memory: Arc::new(Semaphore::new(MEMORY / UNIT)),
             added,
@@ -127,6 +130,34 @@ impl Spool {
         if batch.is_empty() && rejects.is_empty() {
             return Ok(self.depth());
         }
+        self.add(None, batch, rejects).await
+    }
+
+    /// A number for [`Spool::put_as`]: higher than every number that was given before, in this run or
+    /// an earlier one.
+    ///
+    /// # Errors
+    /// `Unavailable` where its use cannot be noted on the disk (which is done once in a while).
+    pub fn number(&self) -> Result<u64> {
+        self.numbers.next()
+    }
+
+    /// As [`Spool::put`], as one record under a number from [`Spool::number`]. So something that was
+    /// tried to be pushed elsewhere under a number, nobody knows with what success, can be put here
+    /// under the same number, and whoever drains the spool finds out.
+    ///
+    /// # Errors
+    /// As [`Spool::put`]; `Invalid` where a record with a higher number is in the spool, or was.
+    pub async fn put_as(&self, number: u64, batch: Batch, rejects: Vec<DeadLetter>) -> Result<u64> {
+        self.add(Some(number), batch, rejects).await
+    }
+
+    async fn add(
+        &self,
+        number: Option<u64>,
+        batch: Batch,
+        rejects: Vec<DeadLetter>,
+    ) -> Result<u64> {
         let bytes = record::size_of(&batch, &rejects);
         let room = self.reserve(bytes)?;
         let units = usize::try_from(bytes).unwrap_or(MEMORY).div_ceil(UNIT);
@@ -134,6 +165,7 @@ impl Spool {
         let memory = Arc::clone(&self.memory).acquire_many_owned(units).await;
         let (answer, answered) = oneshot::channel();
         self.writer.submit(Job::Put(Put {
+            number,
             batch,
             rejects,
             room,

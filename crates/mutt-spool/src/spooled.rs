@@ -22,7 +22,8 @@ pub(crate) struct Part {
 /// To push them to Redis exactly once, the step that pushes them compares [`Spooled::first`] with
 /// the number it noted under the spool's id. Where that is at least as high, a part was pushed
 /// before: it pushes nothing and tells the number, for [`Spooled::skip_through`]. Else it pushes and
-/// notes [`Spooled::last`].
+/// notes [`Spooled::last`]. A push that never went through the spool may use a number of
+/// [`crate::Spool::number`] in the same way.
 #[derive(Debug)]
 pub struct Spooled {
     /// The events, oldest first.

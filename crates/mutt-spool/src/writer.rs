@@ -11,7 +11,7 @@ use mutt_event::Batch;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::log::Log;
+use crate::log::{Log, Record};
 use crate::spool::Room;
 use crate::spooled::Spooled;
 
@@ -24,6 +24,8 @@ const GROUP_BYTES: u64 = 4 << 20;
 
 /// A put, and who waits for it.
 pub(crate) struct Put {
+    /// Where it has one already.
+    pub(crate) number: Option<u64>,
     pub(crate) batch: Batch,
     pub(crate) rejects: Vec<DeadLetter>,
     pub(crate) room: Room,
@@ -199,28 +201,11 @@ impl Inbox {
 
 /// Writes puts, small ones together in one record, and answers them.
 fn add(log: &mut Log, mut puts: Vec<Put>) -> Result<()> {
-    let mut records: Vec<(Batch, Vec<DeadLetter>)> = Vec::new();
-    let mut open_bytes = 0;
-    for put in &mut puts {
-        let batch = std::mem::take(&mut put.batch);
-        let rejects = std::mem::take(&mut put.rejects);
-        let bytes = put.room.bytes();
-        match records.last_mut() {
-            Some((open, letters))
-                if open.len() + batch.len() <= RECORD_EVENTS
-                    && open_bytes + bytes <= RECORD_BYTES =>
-            {
-                open.append(&batch);
-                letters.extend(rejects);
-                open_bytes += bytes;
-            }
-            _ => {
-                records.push((batch, rejects));
-                open_bytes = bytes;
-            }
-        }
-    }
-    let added = catch_unwind(AssertUnwindSafe(|| log.append(&records))).unwrap_or_else(|_| {
+    let added = catch_unwind(AssertUnwindSafe(|| {
+        let records = merge(log, &mut puts)?;
+        log.append(&records)
+    }));
+    let added = added.unwrap_or_else(|_| {
         Err(EngineError::Unavailable(
             "a mistake in MUTT: writing the spool panicked".to_owned(),
         ))
@@ -234,6 +219,60 @@ fn add(log: &mut Log, mut puts: Vec<Put>) -> Result<()> {
         });
     }
     added
+}
+
+/// Makes records of puts: those without a number of their own share one where they are small. Puts
+/// whose number comes too late are answered and left out.
+fn merge(log: &Log, puts: &mut Vec<Put>) -> Result<Vec<Record>> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut last = log.last();
+    // The bytes of the last record, where more may be added to it.
+    let mut open = None;
+    let mut kept = Vec::with_capacity(puts.len());
+    let mut waiting = std::mem::take(puts).into_iter();
+    while let Some(mut put) = waiting.next() {
+        let batch = std::mem::take(&mut put.batch);
+        let rejects = std::mem::take(&mut put.rejects);
+        let bytes = put.room.bytes();
+        if let (None, Some(held), Some(record)) = (put.number, open, records.last_mut())
+            && record.batch.len() + batch.len() <= RECORD_EVENTS
+            && held + bytes <= RECORD_BYTES
+        {
+            record.batch.append(&batch);
+            record.rejects.extend(rejects);
+            open = Some(held + bytes);
+            kept.push(put);
+            continue;
+        }
+        let number = match put.number {
+            Some(number) if number <= last => {
+                let _ = put.answer.send(Err(EngineError::Invalid(format!(
+                    "record {number} comes too late: {last} is in the spool"
+                ))));
+                continue;
+            }
+            Some(number) => number,
+            None => match log.numbers().next() {
+                Ok(number) => number,
+                Err(error) => {
+                    *puts = kept;
+                    puts.push(put);
+                    puts.extend(waiting);
+                    return Err(error);
+                }
+            },
+        };
+        open = put.number.is_none().then_some(bytes);
+        last = number;
+        records.push(Record {
+            number,
+            batch,
+            rejects,
+        });
+        kept.push(put);
+    }
+    *puts = kept;
+    Ok(records)
 }
 
 fn text(error: &EngineError) -> String {

@@ -511,3 +511,48 @@ async fn a_large_put_stays_whole() {
     }
     assert!(spool.is_empty());
 }
+
+#[tokio::test]
+async fn what_was_tried_elsewhere_keeps_its_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let spool = open(directory.path());
+    let (first, second, third) = (
+        spool.number().unwrap(),
+        spool.number().unwrap(),
+        spool.number().unwrap(),
+    );
+    assert!(first < second && second < third);
+    spool
+        .put_as(second, batch(&["b"]), vec![letter("r")])
+        .await
+        .unwrap();
+    let error = spool
+        .put_as(first, batch(&["a"]), Vec::new())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::Invalid(_)), "{error}");
+    let error = spool
+        .put_as(second, batch(&["b"]), Vec::new())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::Invalid(_)), "{error}");
+    // It stays a record of its own.
+    spool.put(batch(&["c"]), Vec::new()).await.unwrap();
+    let number = spool.number().unwrap();
+    spool
+        .put_as(number, batch(&["d"]), Vec::new())
+        .await
+        .unwrap();
+    drop(spool);
+    let spool = open(directory.path());
+    let out = take(&spool, 1).await;
+    assert_eq!((out.first(), out.last()), (second, second));
+    assert_eq!(ids(&out), ["b", "r"]);
+    spool.settle(out).await.unwrap();
+    let error = spool
+        .put_as(third, batch(&["late"]), Vec::new())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::Invalid(_)), "{error}");
+    assert_eq!(drain(&spool).await, ["c", "d"]);
+}

@@ -1,7 +1,8 @@
-//! How far the spool was drained: one number, overwritten in place, so that it can be written on a
-//! full disk too.
+//! A number that only goes up, kept in a file of its own: how far the spool was drained, and which
+//! record numbers may have been given.
 //!
-//! Two slots are written in turn: what tears the one leaves the other.
+//! It is overwritten in place, so that it can be written on a full disk too. Two slots are written in
+//! turn: what tears the one leaves the other.
 
 use std::fs::File;
 use std::io;
@@ -12,27 +13,24 @@ use mutt_engine::Result;
 
 use crate::directory;
 
-const FILE: &str = "spool.settled";
 /// Each slot has a sector of its own.
 const SLOT: usize = 512;
 const FIELD: usize = 12;
 
 #[derive(Debug)]
-pub(crate) struct Position {
+pub(crate) struct Mark {
     file: File,
-    settled: u64,
+    number: u64,
     slot: usize,
 }
 
-impl Position {
-    /// Opens the file in `directory`, or makes it. A file that holds no position counts as one that
-    /// says that nothing was settled: then records are offered again, and whoever pushes them
-    /// recognises their numbers.
+impl Mark {
+    /// Opens the file with this name in `directory`, or makes it. One that is damaged counts as 0.
     ///
     /// # Errors
     /// `Unusable`.
-    pub(crate) fn open(directory: &Path) -> Result<Self> {
-        let path = directory.join(FILE);
+    pub(crate) fn open(directory: &Path, name: &str) -> Result<Self> {
+        let path = directory.join(name);
         Self::read_or_make(directory, &path).map_err(|error| directory::unusable(&path, &error))
     }
 
@@ -50,29 +48,29 @@ impl Position {
         file.read_exact_at(&mut bytes, 0)?;
         let slots = [decode(&bytes[..FIELD]), decode(&bytes[SLOT..SLOT + FIELD])];
         if slots == [None, None] {
-            tracing::warn!(path = %path.display(), "damaged: spooled events are offered once more");
+            tracing::warn!(path = %path.display(), "damaged; what was drained may be offered once more");
         }
         let slot = usize::from(slots[1] > slots[0]);
         Ok(Self {
             file,
-            settled: slots[slot].unwrap_or(0),
+            number: slots[slot].unwrap_or(0),
             slot,
         })
     }
 
-    /// The last record that was settled; 0 before the first.
-    pub(crate) fn settled(&self) -> u64 {
-        self.settled
+    /// The number; 0 before the first.
+    pub(crate) fn get(&self) -> u64 {
+        self.number
     }
 
-    /// Notes that everything up to this number is settled. Durable when it returns.
-    pub(crate) fn settle(&mut self, number: u64) -> io::Result<()> {
+    /// Raises it. Durable when it returns.
+    pub(crate) fn set(&mut self, number: u64) -> io::Result<()> {
         let slot = 1 - self.slot;
         self.file
             .write_all_at(&encode(number), (slot * SLOT) as u64)?;
         self.file.sync_data()?;
         self.slot = slot;
-        self.settled = number;
+        self.number = number;
         Ok(())
     }
 }
@@ -97,25 +95,24 @@ mod tests {
     #[test]
     fn a_torn_slot_leaves_the_one_before() {
         let directory = tempfile::tempdir().unwrap();
-        let mut position = Position::open(directory.path()).unwrap();
-        assert_eq!(position.settled(), 0);
+        let mut mark = Mark::open(directory.path(), "mark").unwrap();
+        assert_eq!(mark.get(), 0);
         for number in [5, 6, 1 << 52] {
-            position.settle(number).unwrap();
+            mark.set(number).unwrap();
         }
-        drop(position);
-        let position = Position::open(directory.path()).unwrap();
-        assert_eq!(position.settled(), 1 << 52);
-        position
-            .file
-            .write_all_at(&[0xff; 4], (position.slot * SLOT) as u64)
+        drop(mark);
+        let mark = Mark::open(directory.path(), "mark").unwrap();
+        assert_eq!(mark.get(), 1 << 52);
+        mark.file
+            .write_all_at(&[0xff; 4], (mark.slot * SLOT) as u64)
             .unwrap();
-        let mut position = Position::open(directory.path()).unwrap();
-        assert_eq!(position.settled(), 6);
-        position.settle(7).unwrap();
-        assert_eq!(Position::open(directory.path()).unwrap().settled(), 7);
+        let mut mark = Mark::open(directory.path(), "mark").unwrap();
+        assert_eq!(mark.get(), 6);
+        mark.set(7).unwrap();
+        assert_eq!(Mark::open(directory.path(), "mark").unwrap().get(), 7);
         for slot in 0..2 {
-            position.file.write_all_at(&[0xff; 4], slot * 512).unwrap();
+            mark.file.write_all_at(&[0xff; 4], slot * 512).unwrap();
         }
-        assert_eq!(Position::open(directory.path()).unwrap().settled(), 0);
+        assert_eq!(Mark::open(directory.path(), "mark").unwrap().get(), 0);
     }
 }
