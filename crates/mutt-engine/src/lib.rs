@@ -7,6 +7,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod catalog;
+pub mod changes;
 pub mod conformance;
 pub mod dead_letters;
 pub mod dynamic;

@@ -66,12 +66,18 @@ pub async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<
 
 /// Makes one `#[tokio::test]` of each check, in one module per concern.
 ///
+/// With `modules` in front it makes one test of each concern, whose checks run side by side: for
+/// engines whose stores are slow to start and can be shared by a process.
+///
 /// The argument is an async function that makes a [`Fixture`](crate::conformance::Fixture).
 /// The calling crate needs tokio with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! conformance_tests {
     ($make:expr) => {
         $crate::conformance_tests! { @list tests $make }
+    };
+    (modules $make:expr) => {
+        $crate::conformance_tests! { @list modules $make }
     };
     // The one list of all checks.
     (@list $mode:tt $make:expr) => {
@@ -225,6 +231,29 @@ macro_rules! conformance_tests {
                 let fixture = ($make)().await;
                 $crate::conformance::$module::$check(&fixture).await;
             })*
+        })*
+    };
+    (@modules $make:expr; $($module:ident { $($check:ident,)* })*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $module() {
+            let checks = ::tokio::task::LocalSet::new();
+            checks.run_until(async {
+                let checks = [$((
+                    stringify!($check),
+                    ::tokio::task::spawn_local(async {
+                        let fixture = ($make)().await;
+                        $crate::conformance::$module::$check(&fixture).await;
+                    }),
+                ),)*];
+                let mut failed = ::std::vec::Vec::new();
+                for (name, check) in checks {
+                    if check.await.is_err() {
+                        failed.push(name);
+                    }
+                }
+                assert!(failed.is_empty(), "failed: {failed:?}");
+            })
+            .await;
         })*
     };
     (@run $make:expr; $($module:ident { $($check:ident,)* })*) => {

@@ -12,13 +12,15 @@ use jiff::Timestamp;
 use mutt_rules::{Rule, RuleChange, RuleDraft};
 use rusqlite::Connection;
 
-use super::config_audit::{self, Operation, Record, record_change};
+use super::config_audit::{self, record_change};
 use super::{Embedded, counters, hosts, rules, set_fact};
 use crate::catalog::{Catalog, Change, ConfigAuditFilter, ConfigAuditRow};
-use crate::error::{EngineError, Result};
+use crate::changes::{
+    Record, changed_rule, checked_hostname, checked_rules, checked_team, current_rule,
+    deleted_rule, no_rule,
+};
+use crate::error::Result;
 use crate::live::Changed;
-
-const RULES: &str = "alert_rules";
 
 impl Embedded {
     /// Does `op`, which returns a result and the number of its audit row, and announces it once it
@@ -40,46 +42,9 @@ impl Embedded {
     }
 }
 
-/// Checks rules on a thread for blocking work: compiling many patterns takes a while.
-async fn checked(drafts: Vec<RuleDraft>) -> Result<Vec<RuleDraft>> {
-    let check = move || {
-        let several = drafts.len() > 1;
-        let mut wrong = Vec::new();
-        for (index, draft) in drafts.iter().enumerate() {
-            if let Err(invalid) = draft.check() {
-                wrong.push(if several {
-                    format!("rule {index}: {invalid}")
-                } else {
-                    invalid.to_string()
-                });
-            }
-        }
-        if wrong.is_empty() {
-            Ok(drafts)
-        } else {
-            Err(EngineError::Invalid(wrong.join("; ")))
-        }
-    };
-    tokio::task::spawn_blocking(check)
-        .await
-        .map_err(|_| EngineError::Unavailable("a mistake in MUTT: a check panicked".to_owned()))?
-}
-
-fn json(rule: &Rule) -> serde_json::Value {
-    serde_json::to_value(rule).expect("a rule is always representable as JSON")
-}
-
-/// The rule as it may be changed: not deleted, and of the version that the caller knows.
+/// The rule as it may be changed.
 fn current(tx: &Connection, id: i64, if_version: Option<i64>) -> Result<Rule> {
-    let rule = rules::get(tx, id)?.filter(|rule| rule.deleted_at.is_none());
-    let rule = rule.ok_or_else(|| EngineError::NotFound(format!("rule {id}")))?;
-    if if_version.is_some_and(|version| version != rule.version) {
-        return Err(EngineError::Conflict(format!(
-            "rule {id} was changed in the meantime: it is at version {} now",
-            rule.version
-        )));
-    }
-    Ok(rule)
+    current_rule(rules::get(tx, id)?, id, if_version)
 }
 
 fn add(tx: &Connection, drafts: Vec<RuleDraft>, by: &Change) -> Result<(Vec<Rule>, i64)> {
@@ -87,15 +52,7 @@ fn add(tx: &Connection, drafts: Vec<RuleDraft>, by: &Change) -> Result<(Vec<Rule
     let (mut added, mut row) = (Vec::with_capacity(drafts.len()), 0);
     for draft in drafts {
         let rule = rules::insert(tx, draft, now)?;
-        let record = Record {
-            operation: Operation::Create,
-            table: RULES,
-            id: Some(rule.id),
-            key: None,
-            old: None,
-            new: Some(json(&rule)),
-        };
-        row = record_change(tx, by, record)?;
+        row = record_change(tx, by, Record::of_rule(None, Some(&rule)))?;
         added.push(rule);
     }
     Ok((added, row))
@@ -109,49 +66,17 @@ fn change(
     by: &Change,
 ) -> Result<(Rule, i64)> {
     let old = current(tx, id, if_version)?;
-    let draft = change.apply(&old.draft);
-    draft
-        .check()
-        .map_err(|invalid| EngineError::Invalid(invalid.to_string()))?;
-    let new = Rule {
-        draft,
-        version: old.version + 1,
-        // Where the clock was put back, a change still comes after the one before.
-        updated_at: config_audit::now().max(old.updated_at),
-        ..old.clone()
-    };
+    let new = changed_rule(&old, change, config_audit::now())?;
     rules::update(tx, &new)?;
-    let record = Record {
-        operation: Operation::Update,
-        table: RULES,
-        id: Some(id),
-        key: None,
-        old: Some(json(&old)),
-        new: Some(json(&new)),
-    };
-    let row = record_change(tx, by, record)?;
+    let row = record_change(tx, by, Record::of_rule(Some(&old), Some(&new)))?;
     Ok((new, row))
 }
 
 fn delete(tx: &Connection, id: i64, if_version: Option<i64>, by: &Change) -> Result<((), i64)> {
     let old = current(tx, id, if_version)?;
-    let now = config_audit::now().max(old.updated_at);
-    let new = Rule {
-        version: old.version + 1,
-        updated_at: now,
-        deleted_at: Some(now),
-        ..old.clone()
-    };
-    rules::update(tx, &new)?;
-    let record = Record {
-        operation: Operation::Delete,
-        table: RULES,
-        id: Some(id),
-        key: None,
-        old: Some(json(&old)),
-        new: None,
-    };
-    Ok(((), record_change(tx, by, record)?))
+    rules::update(tx, &deleted_rule(&old, config_audit::now()))?;
+    let row = record_change(tx, by, Record::of_rule(Some(&old), None))?;
+    Ok(((), row))
 }
 
 #[async_trait]
@@ -162,14 +87,12 @@ impl Catalog for Embedded {
 
     async fn rule(&self, id: i64) -> Result<Rule> {
         self.readers
-            .run(move |conn| {
-                rules::get(conn, id)?.ok_or_else(|| EngineError::NotFound(format!("rule {id}")))
-            })
+            .run(move |conn| rules::get(conn, id)?.ok_or_else(|| no_rule(id)))
             .await
     }
 
     async fn add_rules(&self, drafts: Vec<RuleDraft>, by: &Change) -> Result<Vec<Rule>> {
-        let drafts = checked(drafts).await?;
+        let drafts = checked_rules(drafts).await?;
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
@@ -207,7 +130,7 @@ impl Catalog for Embedded {
     }
 
     async fn add_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
-        let (hostname, by) = (hosts::checked(hostname)?, by.clone());
+        let (hostname, by) = (checked_hostname(hostname)?, by.clone());
         self.announcing(Changed::Catalog, move |tx| {
             hosts::add_development(tx, &hostname, &by)
         })
@@ -227,7 +150,7 @@ impl Catalog for Embedded {
     }
 
     async fn set_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()> {
-        let (hostname, team) = (hosts::checked(hostname)?, hosts::checked_team(team)?);
+        let (hostname, team) = (checked_hostname(hostname)?, checked_team(team)?);
         let by = by.clone();
         self.announcing(Changed::Catalog, move |tx| {
             hosts::set_team(tx, &hostname, &team, &by)

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Embedded;
-use super::config_audit::{self, Operation, Record, record_change};
+use super::config_audit::{self, record_change};
 use crate::catalog::Change;
+use crate::changes::{Operation, Record};
 use crate::dynamic::{self, CONFIG_TABLE, ConfigChange, DynamicConfig};
 use crate::error::{EngineError, Result};
 use crate::live::Changed;

@@ -10,45 +10,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter
 use serde_json::Value;
 
 use crate::catalog::{Change, ConfigAuditFilter, ConfigAuditRow};
+use crate::changes::Record;
 use crate::error::Result;
-
-/// What was done to a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    /// It is new.
-    Create,
-    /// It says something else now.
-    Update,
-    /// It is gone.
-    Delete,
-}
-
-impl Operation {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-        }
-    }
-}
-
-/// What changed: a row of a table, by number or key, with what it said and says.
-#[derive(Clone, Debug)]
-pub(super) struct Record<'a> {
-    /// What was done.
-    pub(super) operation: Operation,
-    /// The table, or the queue, that changed.
-    pub(super) table: &'a str,
-    /// The row's number, where it has one.
-    pub(super) id: Option<i64>,
-    /// The row's key, where it has one.
-    pub(super) key: Option<&'a str>,
-    /// What it said before.
-    pub(super) old: Option<Value>,
-    /// What it says now.
-    pub(super) new: Option<Value>,
-}
 
 /// Writes the audit row of a change, in the transaction of the change. Returns the row's number.
 ///
@@ -197,6 +160,7 @@ fn highest_given(conn: &Connection) -> Result<Option<i64>> {
 mod tests {
     use super::super::schema;
     use super::*;
+    use crate::changes::Operation;
 
     fn log_of(rows: i64) -> Connection {
         let conn = Connection::open_in_memory().unwrap();

@@ -15,10 +15,11 @@ use serde_json::json;
 
 use super::alert_state::Waiting;
 use super::blocks::{History, Written};
-use super::config_audit::{Operation, Record, record_change};
+use super::config_audit::record_change;
 use super::shared::Shared;
 use super::{Embedded, alerts, blocks, timestamp};
 use crate::catalog::Change;
+use crate::changes::{Operation, Record};
 use crate::dead_letters::{
     DeadLetter, DeadLetterFilter, DeadLetters, Dlq, DlqEntry, Reason, Remediated, ReplayPolicy,
 };

@@ -4,46 +4,12 @@
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Value, json};
 
-use super::config_audit::{Operation, Record, record_change};
+use super::config_audit::record_change;
 use crate::catalog::Change;
-use crate::error::{EngineError, Result};
-
-const HOSTS: &str = "development_hosts";
-const TEAMS: &str = "device_teams";
-
-const HOSTNAME_MAX: usize = 255;
-const TEAM_MAX: usize = 100;
-
-fn key(hostname: &str) -> String {
-    hostname.to_lowercase()
-}
-
-fn text(field: &str, text: &str, most: usize) -> Result<String> {
-    let text = text.trim();
-    let length = text.chars().count();
-    if length == 0 || length > most || text.chars().any(char::is_control) {
-        return Err(EngineError::Invalid(format!(
-            "{field}: 1 to {most} characters without control characters are allowed, not {length}"
-        )));
-    }
-    Ok(text.to_owned())
-}
-
-/// A host name as it is stored.
-///
-/// # Errors
-/// `Invalid` says what is allowed.
-pub(super) fn checked(hostname: &str) -> Result<String> {
-    text("hostname", hostname, HOSTNAME_MAX)
-}
-
-/// A team as it is stored.
-///
-/// # Errors
-/// `Invalid` says what is allowed.
-pub(super) fn checked_team(team: &str) -> Result<String> {
-    text("team_assignment", team, TEAM_MAX)
-}
+use crate::changes::{
+    HOSTS, Operation, Record, TEAMS, host_exists, hostname_key as key, no_host, no_team,
+};
+use crate::error::Result;
 
 fn record(
     tx: &Connection,
@@ -80,9 +46,7 @@ fn development_host(tx: &Connection, hostname: &str) -> Result<Option<String>> {
 
 pub(super) fn add_development(tx: &Connection, hostname: &str, by: &Change) -> Result<((), i64)> {
     if let Some(there) = development_host(tx, hostname)? {
-        return Err(EngineError::Conflict(format!(
-            "development host '{there}' is there already"
-        )));
+        return Err(host_exists(&there));
     }
     tx.prepare_cached("INSERT INTO development_hosts (hostname_key, hostname) VALUES (?1, ?2)")?
         .execute((key(hostname), hostname))?;
@@ -95,8 +59,7 @@ pub(super) fn remove_development(
     hostname: &str,
     by: &Change,
 ) -> Result<((), i64)> {
-    let written = development_host(tx, hostname)?
-        .ok_or_else(|| EngineError::NotFound(format!("development host '{hostname}'")))?;
+    let written = development_host(tx, hostname)?.ok_or_else(|| no_host(hostname))?;
     tx.prepare_cached("DELETE FROM development_hosts WHERE hostname_key = ?1")?
         .execute([key(hostname)])?;
     let old = Some(json!({ "hostname": written }));
@@ -146,8 +109,7 @@ pub(super) fn set_team(
 }
 
 pub(super) fn remove_team(tx: &Connection, hostname: &str, by: &Change) -> Result<((), i64)> {
-    let (written, old) = device(tx, hostname)?
-        .ok_or_else(|| EngineError::NotFound(format!("the team of device '{hostname}'")))?;
+    let (written, old) = device(tx, hostname)?.ok_or_else(|| no_team(hostname))?;
     tx.prepare_cached("DELETE FROM device_teams WHERE hostname_key = ?1")?
         .execute([key(hostname)])?;
     record(
