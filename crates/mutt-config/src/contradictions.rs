@@ -39,6 +39,22 @@ pub(crate) fn check(
     check.vault();
 }
 
+/// Many people have `VAULT_ADDR` in their shell for Vault's own program. Where nothing else says that
+/// MUTT should use a Vault, the embedded engine does without.
+pub(crate) fn stray_vault(settings: &Settings, origins: &Origins) -> Option<String> {
+    let others = [
+        "VAULT_AUTH",
+        "VAULT_ROLE_ID",
+        "VAULT_K8S_ROLE",
+        "VAULT_SECRETS_PATH",
+    ];
+    let meant = others.iter().any(|key| origins[key].1 != Origin::Default);
+    (settings.vault_addr.is_some() && settings.backend == Backend::Embedded && !meant).then(|| {
+        "VAULT_ADDR has no effect: neither VAULT_ROLE_ID nor VAULT_K8S_ROLE says who MUTT is there"
+            .into()
+    })
+}
+
 impl Check<'_> {
     fn problem(&mut self, key: &'static str, message: impl Into<String>) {
         self.problems.push(Problem {

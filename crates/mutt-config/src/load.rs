@@ -237,7 +237,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    let settings = Settings::from_texts(|name| origins[name].0.clone());
+    let mut settings = Settings::from_texts(|name| origins[name].0.clone());
+    if let Some(warning) = contradictions::stray_vault(&settings, &origins) {
+        settings.vault_addr = None;
+        warnings.push(warning);
+    }
     contradictions::check(&settings, &origins, &mut problems, &mut warnings);
     hide(&mut origins);
     if problems.is_empty() {
@@ -687,6 +691,23 @@ mod tests {
                 "VAULT_ROLE_ID"
             ],
             "{problems}"
+        );
+    }
+
+    #[test]
+    fn an_address_of_vault_alone_is_meant_for_another_program() {
+        let addr = ("VAULT_ADDR", "https://vault:8200");
+        let loaded = from(&[addr], None).expect("fits");
+        assert!(loaded.settings.vault_addr.is_none());
+        assert!(loaded.warnings[0].contains("VAULT_ADDR has no effect"));
+        let text = from(&[addr, ("VAULT_AUTH", "kubernetes")], None)
+            .expect_err("no role")
+            .to_string();
+        assert!(text.contains("VAULT_K8S_ROLE (default): "), "{text}");
+        let loaded = from(&[addr, ("VAULT_ROLE_ID", "id")], None).expect("fits");
+        assert_eq!(
+            loaded.settings.vault_addr.expect("set").to_string(),
+            "https://vault:8200"
         );
     }
 

@@ -28,7 +28,7 @@ pub struct Api {
 
 impl Api {
     /// The API that `target` names, else the one that these settings start.
-    pub fn new(context: &Context, target: &Target) -> Outcome<Self> {
+    pub async fn new(context: &Context, target: &Target) -> Outcome<Self> {
         let base = target.url.clone().unwrap_or_else(|| {
             let settings = &context.loaded.settings;
             let host = match settings.bind_address {
@@ -44,7 +44,7 @@ impl Api {
             .map_err(Failure::failed)?;
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
-            key: context.key(Secret::WebuiApiKey)?,
+            key: context.key(Secret::WebuiApiKey).await?,
             http,
         })
     }

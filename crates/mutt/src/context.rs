@@ -67,17 +67,15 @@ impl Context {
         Ok(Embedded::open(self.data_dir(), Mode::Tool)?)
     }
 
-    /// The secrets, where they are; none is made.
-    pub fn secrets(&self) -> Outcome<Secrets> {
-        Ok(Secrets::read(
-            &self.environment,
-            Home::Read(self.data_dir()),
-        )?)
+    /// The secrets, from wherever they are, Vault too; none is made.
+    pub async fn secrets(&self) -> Outcome<Secrets> {
+        let home = Home::Read(self.data_dir());
+        Ok(Secrets::fetch(&self.loaded.settings, &self.environment, home).await?)
     }
 
     /// A secret to be shown to a running server.
-    pub fn key(&self, secret: Secret) -> Outcome<Option<mutt_config::secrets::SecretString>> {
-        Ok(self.secrets()?.get(secret).first().cloned())
+    pub async fn key(&self, secret: Secret) -> Outcome<Option<mutt_config::secrets::SecretString>> {
+        Ok(self.secrets().await?.get(secret).first().cloned())
     }
 
     /// Who changes something from this command line, and why.

@@ -99,7 +99,7 @@ impl Demo {
                 udp: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.syslog))),
                 tcp: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, ports.syslog))),
                 http: Some(format!("http://127.0.0.1:{}/ingest", ports.ingest)),
-                key: context.key(Secret::IngestApiKey)?,
+                key: context.key(Secret::IngestApiKey).await?,
                 ca: None,
             },
             Traffic::new(
@@ -246,6 +246,9 @@ fn sources(global: &Global, dir: &std::path::Path, ports: &Ports, mock: &MockMoo
         sources.file = Some((path.clone(), text));
     }
     for (name, value) in [
+        // Whatever a file says: the demo needs no server.
+        ("MUTT_BACKEND", "embedded".into()),
+        ("VAULT_ADDR", String::new()),
         ("MUTT_DATA_DIR", dir.display().to_string()),
         ("POD_NAME", "demo".into()),
         ("SERVER_PORT_INGESTOR", ports.ingest.to_string()),

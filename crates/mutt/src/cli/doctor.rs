@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use clap::Args;
-use mutt_config::{Backend, Secret};
+use mutt_config::{Backend, Secret, Secrets, Source};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -71,7 +71,7 @@ impl Doctor {
             listeners(&context, &mut checks);
         }
         checks.extend(store(&context).await);
-        checks.push(secrets(&context)?);
+        checks.push(secrets(&context).await);
         checks.push(sink(&context).await);
         checks.push(receive_buffer());
         checks.push(open_files());
@@ -251,8 +251,16 @@ async fn store(context: &Context) -> Option<Check> {
     Some(check)
 }
 
-fn secrets(context: &Context) -> Outcome<Check> {
-    let secrets = context.secrets()?;
+async fn secrets(context: &Context) -> Check {
+    let secrets = match context.secrets().await {
+        Ok(secrets) => secrets,
+        Err(failure) => {
+            return bad(
+                failure.to_string(),
+                "docs/secrets.md shows where secrets come from",
+            );
+        }
+    };
     let distributed = context.loaded.settings.backend == Backend::Distributed;
     let missing: Vec<_> = Secret::ALL
         .into_iter()
@@ -265,7 +273,11 @@ fn secrets(context: &Context) -> Outcome<Check> {
         .filter(|&secret| secrets.get(secret).is_empty())
         .map(Secret::name)
         .collect();
-    Ok(match missing.as_slice() {
+    match missing.as_slice() {
+        [] if context.loaded.settings.vault_addr.is_some() => good(format!(
+            "every secret is known; from Vault: {}",
+            from_vault(&secrets)
+        )),
         [] => good("every key is known"),
         ["MOOG_API_KEY"] if context.loaded.settings.moog_webhook_url.is_none() => {
             good("the keys of ingest and API are known")
@@ -274,7 +286,20 @@ fn secrets(context: &Context) -> Outcome<Check> {
             format!("not known: {}", names.join(", ")),
             "the keys of ingest and API are made at first start; MOOG_API_KEY is given by the Moogsoft team (MOOG_API_KEY_FILE)",
         ),
-    })
+    }
+}
+
+fn from_vault(secrets: &Secrets) -> String {
+    let names: Vec<_> = Secret::ALL
+        .into_iter()
+        .filter(|&secret| secrets.source(secret) == Some(Source::Vault))
+        .map(Secret::name)
+        .collect();
+    if names.is_empty() {
+        "none".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 async fn sink(context: &Context) -> Check {

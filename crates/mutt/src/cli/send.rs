@@ -85,7 +85,7 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Send {
     /// Sends, then says what was sent.
     pub async fn run(self, context: &Context) -> Outcome {
-        let targets = self.targets(context)?;
+        let targets = self.targets(context).await?;
         let messages: Box<dyn Iterator<Item = Message> + std::marker::Send> = match self.storm {
             Some(storm) => Box::new(Traffic::storm(storm, self.seed, Timestamp::now()).into_iter()),
             None => Box::new(self.lines()?),
@@ -134,7 +134,7 @@ impl Send {
         Ok(())
     }
 
-    fn targets(&self, context: &Context) -> Outcome<Targets> {
+    async fn targets(&self, context: &Context) -> Outcome<Targets> {
         let settings = &context.loaded.settings;
         let bind = settings.bind_address;
         let local = |addr: SocketAddr| {
@@ -173,7 +173,7 @@ impl Send {
             udp,
             tcp,
             http,
-            key: context.key(Secret::IngestApiKey)?,
+            key: context.key(Secret::IngestApiKey).await?,
             ca: match &self.ca {
                 Some(path) => Some(std::fs::read(path).map_err(|error| {
                     Failure::usage(format!("--ca {}: {error}", path.display()))

@@ -58,7 +58,7 @@ pub struct Rates {
 impl Status {
     /// Prints it.
     pub async fn run(self, context: &Context) -> Outcome {
-        let api = Api::new(context, &self.target)?;
+        let api = Api::new(context, &self.target).await?;
         let document: serde_json::Value = api.get("/api/v2/status").await?;
         let state = State::deserialize(&document)
             .map_err(|error| Failure::failed(format!("the status is not understood: {error}")))?;

@@ -56,7 +56,7 @@ struct Event {
 impl Tail {
     /// Watches until it is told to stop.
     pub async fn run(self, context: &Context) -> Outcome {
-        let api = Api::new(context, &self.target)?;
+        let api = Api::new(context, &self.target).await?;
         let mut stream = api.stream("/api/v2/events/stream").await?;
         eprintln!("Watching {} (Ctrl-C ends)", api.base());
         let end = async {

@@ -60,7 +60,7 @@ struct Look {
 impl Top {
     /// Looks until it is told to stop.
     pub async fn run(self, context: &Context) -> Outcome {
-        let api = Api::new(context, &self.target)?;
+        let api = Api::new(context, &self.target).await?;
         let screen = std::io::stdout().is_terminal() && !context.json && !self.once;
         let mut before: Option<(tokio::time::Instant, Totals)> = None;
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(self.interval));
