@@ -238,6 +238,15 @@ impl Postgres {
         programs().is_ok()
     }
 
+    /// Whether the user that a server would run as can get to `dir`.
+    pub fn reaches(dir: &Path) -> bool {
+        let Ok(user) = server_user() else {
+            return false;
+        };
+        let process = Process::new("test", PathBuf::new(), Lifetime::Owned);
+        run(process.command("test", user).arg("-x").arg(dir)).is_ok()
+    }
+
     fn launch(&self) -> Result<()> {
         let mut command = self
             .process

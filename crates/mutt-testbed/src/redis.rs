@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -153,7 +154,10 @@ impl RedisBuilder {
         };
         let process = Process::new("redis-server", dir.join("redis.log"), lifetime);
         let settings = self.settings(dir, port.number(), certificates.as_ref())?;
-        fs::write(dir.join("redis.conf"), settings)?;
+        let file = dir.join("redis.conf");
+        fs::write(&file, settings)?;
+        // It may hold a password.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
         Ok(Redis {
             process,
             port,

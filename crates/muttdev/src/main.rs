@@ -2,6 +2,7 @@
 
 mod docs;
 mod fuzz;
+mod local;
 mod setup;
 mod shell;
 
@@ -40,6 +41,36 @@ enum Task {
     },
     /// Install what is missing on this machine, where it may
     Setup,
+    /// Start a distributed MUTT here, in the background: Redis, PostgreSQL, every role
+    Up {
+        /// Only these, and the servers they need
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// Build for speed
+        #[arg(long)]
+        release: bool,
+    },
+    /// Stop what `up` started
+    Down {
+        /// Only these
+        #[arg(value_name = "SERVICE")]
+        services: Vec<String>,
+        /// Remove all data as well
+        #[arg(long)]
+        wipe: bool,
+    },
+    /// Show the logs of what `up` started
+    Logs {
+        /// Only this one; may be repeated
+        #[arg(long = "service", value_name = "SERVICE")]
+        services: Vec<String>,
+        /// How many of each log's last lines
+        #[arg(long, value_name = "LINES", default_value_t = 20)]
+        tail: u32,
+        /// Go on with what is added
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Format the code
     Fmt,
     /// Clippy over everything; warnings are errors
@@ -96,6 +127,13 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Test { quick, filter } => test(quick, filter.as_deref()),
         Task::Setup => setup::run(Purpose::Tests),
+        Task::Up { services, release } => local::up(&services, release),
+        Task::Down { services, wipe } => local::down(&services, wipe),
+        Task::Logs {
+            services,
+            tail,
+            follow,
+        } => local::logs(&services, tail, follow),
         Task::Fmt => run_it(&mut cargo(&["fmt", "--all"])),
         Task::Lint => lint(),
         Task::Type => run_it(&mut cargo(&["check", "--workspace", "--all-targets"])),
