@@ -314,11 +314,8 @@ impl Keeper {
         if self.failures > 0 {
             return self.pause();
         }
-        let session = self.session.as_ref();
-        let due = session.and_then(Session::renewal_in);
-        // A token that cannot be replaced is not asked for in a tight loop.
-        let due = due.map(|due| due.max(FIRST_PAUSE));
-        due.map_or(self.interval, |due| due.min(self.interval))
+        let due = self.session.as_ref().and_then(Session::due);
+        due.map_or(self.interval, |due| due.clamp(FIRST_PAUSE, self.interval))
     }
 
     fn status_now(&self) -> VaultStatus {
@@ -362,6 +359,9 @@ impl Keeper {
                     }
                 },
             };
+            if let (Some(_), Some(session)) = (&reply, &mut self.session) {
+                session.forgive();
+            }
             let result = self.look(&secrets).await;
             status.send_replace(self.status_now());
             if let Some(reply) = reply {

@@ -156,36 +156,50 @@ impl Client {
         self.addr.as_str().trim_end_matches('/')
     }
 
-    /// A new token.
-    pub(super) async fn log_in(&self) -> Result<Token, VaultError> {
-        let (method, body, secret, hint) = match &self.credential {
+    /// What MUTT shows at log-in, besides its role.
+    pub(super) fn credential(&self) -> Result<SecretString, VaultError> {
+        match &self.credential {
+            Credential::AppRole {
+                secret_id_file,
+                secret_id,
+                ..
+            } => match secret_id {
+                Some(id) if !secret_id_file.exists() => Ok(id.clone()),
+                _ => read("secret id", "VAULT_SECRET_ID_FILE", secret_id_file),
+            },
+            Credential::Kubernetes { token_file, .. } => {
+                read("service account token", "VAULT_K8S_TOKEN_FILE", token_file)
+            }
+        }
+    }
+
+    /// A new token for a [`Client::credential`].
+    pub(super) async fn log_in(&self, shown: &SecretString) -> Result<Token, VaultError> {
+        let shown = shown.expose_secret();
+        let (method, body, hint) = match &self.credential {
             Credential::AppRole {
                 role_id,
                 secret_id_file,
-                secret_id,
+                ..
             } => {
-                let id = secret_id_of(secret_id_file, secret_id.as_ref())?;
-                let body = json!({
-                    "role_id": role_id.expose_secret(),
-                    "secret_id": id.expose_secret(),
-                });
+                let body = json!({"role_id": role_id.expose_secret(), "secret_id": shown});
                 let hint = format!(
                     "VAULT_ROLE_ID or the secret id in {} is wrong, expired or used up; a new one: \
-                     `vault write -f auth/{}/role/NAME/secret-id`",
+                     `vault write -f auth/{}/role/NAME/secret-id` (after some wrong log-ins Vault \
+                     refuses right ones too, for 15 minutes)",
                     secret_id_file.display(),
                     self.mount
                 );
-                ("AppRole", body, id, hint)
+                ("AppRole", body, hint)
             }
-            Credential::Kubernetes { role, token_file } => {
-                let jwt = read("service account token", "VAULT_K8S_TOKEN_FILE", token_file)?;
-                let body = json!({"role": role, "jwt": jwt.expose_secret()});
+            Credential::Kubernetes { role, .. } => {
+                let body = json!({"role": role, "jwt": shown});
                 let hint = format!(
                     "the role {role} (VAULT_K8S_ROLE) must be there and name this pod's service \
                      account and namespace: `vault read auth/{}/role/{role}`",
                     self.mount
                 );
-                ("Kubernetes", body, jwt, hint)
+                ("Kubernetes", body, hint)
             }
         };
         let doing = Doing {
@@ -197,7 +211,7 @@ impl Client {
             .call(Method::POST, &path, None, Some(body), &doing)
             .await
             // Vault may repeat what it was shown.
-            .map_err(|error| without(error, secret.expose_secret()))?;
+            .map_err(|error| without(error, shown))?;
         self.parsed::<LogIn>(&answer, &doing).map(LogIn::token)
     }
 
@@ -368,30 +382,16 @@ fn read(
     setting: &'static str,
     path: &std::path::Path,
 ) -> Result<SecretString, VaultError> {
-    let failed = |error| VaultError::Credential {
+    let failed = |error: &dyn std::fmt::Display| VaultError::Credential {
         what,
         setting,
         path: path.to_owned(),
-        error,
+        error: error.to_string(),
     };
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     match text.trim() {
-        "" => Err(failed(std::io::Error::other("it is empty"))),
+        "" => Err(failed(&"it is empty")),
         text => Ok(SecretString::from(text)),
-    }
-}
-
-fn secret_id_of(
-    path: &std::path::Path,
-    variable: Option<&SecretString>,
-) -> Result<SecretString, VaultError> {
-    match (read("secret id", "VAULT_SECRET_ID_FILE", path), variable) {
-        (Err(VaultError::Credential { error, .. }), Some(id))
-            if error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(id.clone())
-        }
-        (read, _) => read,
     }
 }
 

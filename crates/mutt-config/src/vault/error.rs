@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Why secrets could not be had from Vault.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum VaultError {
     /// The certificates of `VAULT_CACERT`, or a client that cannot be built.
     #[error("{0}")]
@@ -18,7 +18,7 @@ pub enum VaultError {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: std::io::Error,
+        error: String,
     },
     /// Nobody answers.
     #[error("Vault at {addr} cannot be reached ({doing}): {cause}")]

@@ -1,14 +1,26 @@
 //! A log-in that lasts: the token is renewed in time, and replaced where that does not help.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::client::{Client, Token};
 use super::error::VaultError;
 use super::kept::Kept;
 use crate::settings::Settings;
+
+/// How long a log-in that was refused is not tried again with the same credential. Vault locks a role
+/// for a quarter of an hour after five wrong log-ins, for every pod that has it.
+const REFUSED_PAUSE: Duration = Duration::from_mins(16);
+
+/// A credential that was refused.
+#[derive(Debug)]
+struct Refused {
+    shown: SecretString,
+    when: Instant,
+    error: VaultError,
+}
 
 /// A log-in at one Vault.
 #[derive(Debug)]
@@ -17,6 +29,7 @@ pub(crate) struct Session {
     threshold: Duration,
     token: Option<Token>,
     trouble: Option<VaultError>,
+    refused: Option<Refused>,
 }
 
 impl Session {
@@ -33,6 +46,7 @@ impl Session {
             threshold: Duration::from_secs(settings.vault_token_renew_threshold),
             token: None,
             trouble: None,
+            refused: None,
         }))
     }
 
@@ -51,10 +65,16 @@ impl Session {
         self.trouble.as_ref()
     }
 
-    /// How long until the token has to be renewed; nothing where it never has to.
-    pub(crate) fn renewal_in(&self) -> Option<Duration> {
+    /// How long until the token has to be seen to; nothing where it never has to.
+    pub(crate) fn due(&self) -> Option<Duration> {
         let token = self.token.as_ref()?;
-        Some(token.left()?.saturating_sub(self.enough(token)))
+        let left = token.left()?;
+        Some(if self.trouble.is_some() {
+            // Somebody has to change something: rarely at first, often as the end comes near.
+            left / 10
+        } else {
+            left.saturating_sub(self.enough(token))
+        })
     }
 
     /// Reads the secrets with a valid token, whatever that takes.
@@ -65,19 +85,27 @@ impl Session {
         let mut fresh = self.have_token().await?;
         loop {
             let token = self.token.as_ref().expect("it was just got");
-            match self.client.read(token).await {
+            let result = self.client.read(token).await;
+            match &result {
                 // Revoked, or forgotten by a Vault that was restored.
-                Err(error) if error.is_denied() && !fresh => {
-                    tracing::info!(
-                        vault = self.addr(),
-                        "the token is valid no more; logging in again"
-                    );
-                    self.log_in().await?;
-                    fresh = true;
-                }
-                result => return result,
+                Err(error) if error.is_denied() => self.end().await,
+                _ => return result,
             }
+            if fresh {
+                return result;
+            }
+            tracing::info!(
+                vault = self.addr(),
+                "the token is valid no more; logging in again"
+            );
+            self.log_in().await?;
+            fresh = true;
         }
+    }
+
+    /// Somebody says that things changed: what was refused is tried again.
+    pub(crate) fn forgive(&mut self) {
+        self.refused = None;
     }
 
     /// Ends the token, so that Vault need not remember it.
@@ -141,7 +169,27 @@ impl Session {
     }
 
     async fn log_in(&mut self) -> Result<(), VaultError> {
-        let token = self.client.log_in().await?;
+        let shown = self.client.credential()?;
+        if let Some(refused) = &self.refused
+            && refused.shown.expose_secret() == shown.expose_secret()
+            && refused.when.elapsed() < REFUSED_PAUSE
+        {
+            return Err(refused.error.clone());
+        }
+        self.refused = None;
+        let token = match self.client.log_in(&shown).await {
+            Ok(token) => token,
+            Err(error) => {
+                if !error.may_pass() {
+                    self.refused = Some(Refused {
+                        shown,
+                        when: Instant::now(),
+                        error: error.clone(),
+                    });
+                }
+                return Err(error);
+            }
+        };
         tracing::info!(
             vault = self.addr(),
             valid_s = token.lease.map(|lease| lease.as_secs()),
