@@ -59,6 +59,21 @@ impl Certificates {
         Ok(files)
     }
 
+    /// Copies the files into another server's directory.
+    pub(crate) fn copy(&self, dir: &Path) -> Result<Self> {
+        let copy = |file: &Path| -> Result<PathBuf> {
+            let copy = dir.join(file.file_name().unwrap_or_default());
+            // Keeps the mode of the key.
+            fs::copy(file, &copy)?;
+            Ok(copy)
+        };
+        Ok(Self {
+            ca: copy(&self.ca)?,
+            certificate: copy(&self.certificate)?,
+            key: copy(&self.key)?,
+        })
+    }
+
     /// The authority's certificate: what a client has to trust.
     pub fn ca_file(&self) -> &Path {
         &self.ca

@@ -32,6 +32,14 @@ pub enum AppendFsync {
     No,
 }
 
+/// What a replica has to know of its primary.
+#[derive(Debug, Clone)]
+struct Primary {
+    port: u16,
+    password: Option<String>,
+    certificates: Option<Certificates>,
+}
+
 /// Settings of a [`Redis`] to start.
 #[must_use]
 #[derive(Debug, Clone)]
@@ -42,7 +50,7 @@ pub struct RedisBuilder {
     maxmemory_policy: Option<String>,
     password: Option<String>,
     tls: bool,
-    replica_of: Option<(u16, Option<String>)>,
+    replica_of: Option<Primary>,
     dir: Option<PathBuf>,
     port: Option<u16>,
     detached: bool,
@@ -85,9 +93,15 @@ impl RedisBuilder {
         self
     }
 
-    /// A replica of `primary`, in step with it when the start returns.
+    /// A replica of `primary`, in step with it when the start returns; with TLS and the same
+    /// certificates where the primary has them.
     pub fn replica_of(mut self, primary: &Redis) -> Self {
-        self.replica_of = Some((primary.port(), primary.password()));
+        self.tls = primary.certificates.is_some();
+        self.replica_of = Some(Primary {
+            port: primary.port(),
+            password: primary.password(),
+            certificates: primary.certificates.clone(),
+        });
         self
     }
 
@@ -146,7 +160,14 @@ impl RedisBuilder {
             .port
             .map_or_else(Port::free, |port| Ok(Port::fixed(port)))?;
         let dir = directory.path();
-        let certificates = self.tls.then(|| Certificates::write(dir)).transpose()?;
+        let theirs = self
+            .replica_of
+            .as_ref()
+            .and_then(|primary| primary.certificates.as_ref());
+        let certificates = match theirs {
+            Some(theirs) => Some(theirs.copy(dir)?),
+            None => self.tls.then(|| Certificates::write(dir)).transpose()?,
+        };
         let lifetime = if self.detached {
             Lifetime::Detached
         } else {
@@ -194,23 +215,7 @@ impl RedisBuilder {
              enable-debug-command local\n\
              databases 16\n"
         )?;
-        if let Some(files) = certificates {
-            write!(
-                text,
-                "port 0\n\
-                 tls-port {port}\n\
-                 tls-cert-file \"{}\"\n\
-                 tls-key-file \"{}\"\n\
-                 tls-ca-cert-file \"{}\"\n\
-                 tls-auth-clients no\n\
-                 tls-replication yes\n",
-                files.certificate_file().display(),
-                files.key_file().display(),
-                files.ca_file().display()
-            )?;
-        } else {
-            writeln!(text, "port {port}")?;
-        }
+        text.push_str(&listen(port, certificates));
         if let Some(bytes) = self.maxmemory {
             writeln!(text, "maxmemory {bytes}")?;
         }
@@ -224,14 +229,33 @@ impl RedisBuilder {
                 "requirepass \"{password}\"\nmasterauth \"{password}\"\n"
             )?;
         }
-        if let Some((primary, password)) = &self.replica_of {
-            writeln!(text, "replicaof 127.0.0.1 {primary}")?;
-            if let Some(password) = password {
+        if let Some(primary) = &self.replica_of {
+            writeln!(text, "replicaof 127.0.0.1 {}", primary.port)?;
+            if let Some(password) = &primary.password {
                 writeln!(text, "masterauth \"{password}\"")?;
             }
         }
         Ok(text)
     }
+}
+
+/// The settings of a port, with TLS alone where there are certificates.
+pub(crate) fn listen(port: u16, certificates: Option<&Certificates>) -> String {
+    let Some(files) = certificates else {
+        return format!("port {port}\n");
+    };
+    format!(
+        "port 0\n\
+         tls-port {port}\n\
+         tls-cert-file \"{}\"\n\
+         tls-key-file \"{}\"\n\
+         tls-ca-cert-file \"{}\"\n\
+         tls-auth-clients no\n\
+         tls-replication yes\n",
+        files.certificate_file().display(),
+        files.key_file().display(),
+        files.ca_file().display()
+    )
 }
 
 /// A running Redis server; killed when dropped.
@@ -319,6 +343,10 @@ impl Redis {
     /// The certificate to trust where the server was started with TLS.
     pub fn ca_file(&self) -> Option<&Path> {
         self.certificates.as_ref().map(Certificates::ca_file)
+    }
+
+    pub(crate) fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// The password of the default user.

@@ -9,11 +9,12 @@ use anyhow::{Result, bail};
 use rustix::process::Signal;
 
 use crate::process::{Lifetime, Process, wait_until};
-use crate::redis::Redis;
+use crate::redis::{Redis, listen};
 use crate::resp::Resp;
 use crate::workspace::{Directory, Port};
 
-/// A running Sentinel; killed when dropped. Without TLS.
+/// A running Sentinel; killed when dropped. With TLS and the primary's certificates where the
+/// primary has them.
 #[derive(Debug)]
 pub struct Sentinel {
     // Before the directory: the server ends before its files go.
@@ -59,14 +60,14 @@ impl Sentinel {
         let dir = directory.path().display();
         let mut settings = format!(
             "bind 127.0.0.1\n\
-             port {}\n\
+             {}\
              dir \"{dir}\"\n\
              unixsocket \"{dir}/redis.sock\"\n\
              sentinel monitor mutt 127.0.0.1 {} {quorum}\n\
              sentinel down-after-milliseconds mutt {down_after_ms}\n\
              sentinel failover-timeout mutt 5000\n\
              sentinel parallel-syncs mutt 1\n",
-            port.number(),
+            listen(port.number(), primary.certificates()),
             primary.port()
         );
         if let Some(password) = primary.password() {

@@ -159,14 +159,22 @@ fn a_server_that_cannot_start_shows_its_log() {
 
 #[test]
 fn a_sentinel_makes_the_replica_the_primary() {
-    let primary = Redis::builder().password("secret").start();
+    fail_over(&Redis::builder().password("secret").start());
+}
+
+#[test]
+fn a_sentinel_fails_over_with_tls() {
+    fail_over(&Redis::builder().password("secret").tls().start());
+}
+
+fn fail_over(primary: &Redis) {
     let replica = Redis::builder()
         .password("secret")
-        .replica_of(&primary)
+        .replica_of(primary)
         .start();
     primary.command(&["SET", "key", "value"]);
     primary.command(&["WAIT", "1", "60000"]);
-    let sentinel = Sentinel::start(&primary, 1, 200);
+    let sentinel = Sentinel::start(primary, 1, 200);
     assert_eq!(sentinel.primary_port(), primary.port());
     primary.kill();
     wait_until("fail-over", || sentinel.primary_port() == replica.port());
