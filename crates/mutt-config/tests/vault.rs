@@ -315,7 +315,8 @@ async fn token_review(genuine: &'static str) -> String {
         axum::Json(json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
             "status": if ok {
-                json!({"authenticated": true, "user": {
+                let audiences = body["spec"]["audiences"].clone();
+                json!({"authenticated": true, "audiences": audiences, "user": {
                     "username": "system:serviceaccount:telemetry:mutt", "uid": "u-1",
                     "groups": ["system:serviceaccounts"],
                 }})
@@ -437,9 +438,9 @@ async fn no_log_and_no_debug_shows_a_secret() {
         assert!(!text.contains(secret), "{secret} is in the log");
         assert!(!shown.contains(secret), "{secret} is shown");
     }
-    // Tokens of OpenBao begin so.
-    assert!(
-        !text.contains("s.") || !text.contains("hvs."),
-        "a token is in the log"
-    );
+    // Tokens of OpenBao look like s.wnKBS81mqLMMxz8sdz0OAMRj.
+    let token = text
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
+        .find(|word| word.starts_with("s.") && word.len() > 20);
+    assert!(token.is_none(), "a token is in the log");
 }
