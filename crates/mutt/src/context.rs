@@ -1,18 +1,19 @@
 //! What every command needs to know: settings, the data directory, how to reach engine and API.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use mutt_config::{Home, Loaded, Secret, Secrets, Sources};
+use mutt_config::{Backend, Home, Loaded, Secret, Secrets, Sources};
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{Change, Engine};
 
+use crate::backend;
 use crate::cli::Global;
 use crate::exit::{Failure, Outcome};
 
 /// Settings and where they came from.
-#[derive(Debug)]
 pub struct Context {
     /// Settings, typed, with origins.
     pub loaded: Loaded,
@@ -20,6 +21,16 @@ pub struct Context {
     pub environment: BTreeMap<String, String>,
     /// `--json`.
     pub json: bool,
+}
+
+/// Without the environment, for secrets are in it.
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("loaded", &self.loaded)
+            .field("json", &self.json)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Context {
@@ -50,21 +61,30 @@ impl Context {
     }
 
     /// The engine, beside a running server or without one. Nothing is claimed through it.
-    pub fn tool(&self) -> Outcome<Arc<dyn Engine>> {
+    pub async fn tool(&self) -> Outcome<Arc<dyn Engine>> {
         let dir = self.data_dir();
-        if !dir.join("mutt.db").exists() {
+        if self.backend() == Backend::Embedded && !dir.join("mutt.db").exists() {
             return Err(Failure::failed(format!(
                 "there is no MUTT data in {}; name its directory with --data-dir or MUTT_DATA_DIR, \
                  or start with `mutt serve`",
                 dir.display()
             )));
         }
-        Ok(Embedded::open(dir, Mode::Tool)?)
+        self.tool_or_new().await
     }
 
     /// As [`Context::tool`], and makes the data directory where there is none.
-    pub fn tool_or_new(&self) -> Outcome<Arc<dyn Engine>> {
-        Ok(Embedded::open(self.data_dir(), Mode::Tool)?)
+    pub async fn tool_or_new(&self) -> Outcome<Arc<dyn Engine>> {
+        match self.backend() {
+            Backend::Embedded => Ok(Embedded::open(self.data_dir(), Mode::Tool)?),
+            Backend::Distributed => {
+                backend::tool(&self.loaded.settings, self.secrets().await?).await
+            }
+        }
+    }
+
+    fn backend(&self) -> Backend {
+        self.loaded.settings.backend
     }
 
     /// The secrets, from wherever they are, Vault too; none is made.

@@ -1,5 +1,7 @@
 //! An OpenBao server with a role for MUTT, and what a test wants to know about it.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
