@@ -1,5 +1,6 @@
 //! Events that no rule knows: how they are counted and when they become an alert of their own.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,18 +85,37 @@ pub fn meta_alert(
     window: Duration,
     top: &[(u64, String)],
 ) -> NewAlert {
+    let text = meta_alert_text(&subject.hostname, count, window, top);
+    meta_alert_saying(subject, scope, EventId::new(), &text)
+}
+
+/// What a meta-alert says. An engine that renders it elsewhere hands in placeholders.
+pub fn meta_alert_text<N: Display, S: Display>(
+    hostname: &str,
+    count: impl Display,
+    window: Duration,
+    top: &[(N, S)],
+) -> String {
     use std::fmt::Write as _;
 
-    let event_id = EventId::new();
     let mut text = format!(
-        "[MUTT] Detected {count} unhandled messages in {} s from '{}'.",
+        "[MUTT] Detected {count} unhandled messages in {} s from '{hostname}'.",
         window.as_secs(),
-        subject.hostname
     );
     for (index, (times, sample)) in top.iter().take(3).enumerate() {
         let lead = if index == 0 { " Most frequent:" } else { ";" };
         let _ = write!(text, "{lead} {times}x \"{sample}\"");
     }
+    text
+}
+
+/// The meta-alert with this identity and text.
+pub fn meta_alert_saying(
+    subject: &Unhandled,
+    scope: UnhandledScope,
+    event_id: EventId,
+    text: &str,
+) -> NewAlert {
     let alert = Alert {
         hostname: (&*subject.hostname).into(),
         team_assignment: (&*subject.team).into(),
