@@ -291,7 +291,11 @@ fn given(
             .and_then(|url| crate::server::password_in(url.trim()));
         values.extend(password.map(|password| (password, Source::Environment)));
     }
-    values.extend(file_or_variable(environment, &next)?);
+    match file_or_variable(environment, &next) {
+        // A file for it is mounted all the time, and has something in it during rotations alone.
+        Err(SecretsError::Empty(_)) => {}
+        next => values.extend(next?),
+    }
     let Some(&(_, source)) = values.first() else {
         return Ok(None);
     };
@@ -464,6 +468,16 @@ mod tests {
         let without = Secrets::read(&environment, Home::None).unwrap();
         assert_eq!(exposed(&without, Secret::RedisPass), ["env", "left behind"]);
         assert!(!without.same_as(&secrets) && secrets.same_as(&secrets.clone()));
+    }
+
+    #[test]
+    fn an_empty_successor_is_none() {
+        let environment = BTreeMap::from([
+            ("DB_PASS".to_owned(), "one".to_owned()),
+            ("DB_PASS_NEXT".to_owned(), "\n".to_owned()),
+        ]);
+        let secrets = Secrets::read(&environment, Home::None).unwrap();
+        assert_eq!(exposed(&secrets, Secret::DbPass), ["one"]);
     }
 
     #[test]
