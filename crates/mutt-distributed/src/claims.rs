@@ -1,1 +1,219 @@
-//! claims
+//! The claims that this process holds.
+//!
+//! A claim is known here from before Redis is asked for it until its end is known, so that a claim
+//! that Redis has registered for a living pod and that is not known here is nobody's: its answer was
+//! lost. Numbers come in blocks from PostgreSQL and are never given twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use mutt_engine::{Result, Settled, WorkerKind};
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::engine::Shared;
+use crate::envelope::History;
+
+/// How far a claim is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing was tried.
+    Held,
+    /// A decision was tried: whether it took effect is not known.
+    Tried,
+    /// Its decision took effect.
+    Applied(Settled),
+    /// It is somebody else's, or was returned.
+    Gone,
+}
+
+/// A claim that this process made.
+#[derive(Debug)]
+pub struct Known {
+    pub worker: Arc<str>,
+    /// What Redis remembered when it was made.
+    pub epoch: Arc<str>,
+    /// By position, for elements that failed before.
+    pub histories: HashMap<usize, History>,
+    /// Locked by whoever ends it.
+    pub phase: AsyncMutex<Phase>,
+}
+
+/// A claim that nobody here has in hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubtful {
+    pub kind: WorkerKind,
+    pub worker: Arc<str>,
+    pub claim: u64,
+    /// Whether somebody may have begun to decide it.
+    pub revoke: bool,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<u64, Arc<Known>>,
+    /// Numbers asked for, whose answer is not there yet.
+    asked: HashMap<u64, u64>,
+    /// Claims that ended lately, the oldest first.
+    ended: VecDeque<(u64, Option<Settled>)>,
+    doubtful: Vec<Doubtful>,
+    /// Applied claims whose row in PostgreSQL is no longer needed.
+    finished: Vec<u64>,
+    next: u64,
+    end: u64,
+}
+
+/// The claims that this process holds.
+#[derive(Default)]
+pub struct Claims {
+    state: Mutex<State>,
+    numbering: AsyncMutex<()>,
+}
+
+/// How many ended claims are remembered.
+const REMEMBERED: usize = 8192;
+/// Numbers in one block of PostgreSQL's.
+const BLOCK: u64 = 1 << 24;
+
+/// Numbers that were asked for; where the answer does not come they are doubtful.
+pub struct Asked<'a> {
+    shared: &'a Shared,
+    kind: WorkerKind,
+    worker: &'a Arc<str>,
+    pub first: u64,
+    pub count: u64,
+    answered: bool,
+}
+
+impl Asked<'_> {
+    /// The answer is there: so many of the numbers were used.
+    pub fn answered(mut self, epoch: &Arc<str>, histories: Vec<HashMap<usize, History>>) {
+        self.answered = true;
+        let mut state = self.shared.claims.state.lock();
+        state.asked.remove(&self.first);
+        for (number, histories) in (self.first..).zip(histories) {
+            let known = Known {
+                worker: Arc::clone(self.worker),
+                epoch: Arc::clone(epoch),
+                histories,
+                phase: AsyncMutex::new(Phase::Held),
+            };
+            state.known.insert(number, Arc::new(known));
+        }
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let mut state = self.shared.claims.state.lock();
+        state.asked.remove(&self.first);
+        for claim in self.first..self.first + self.count {
+            state.doubtful.push(Doubtful {
+                kind: self.kind,
+                worker: Arc::clone(self.worker),
+                claim,
+                revoke: false,
+            });
+        }
+        self.shared.doubts.notify_one();
+    }
+}
+
+impl Claims {
+    /// So many numbers in a row, never given before, known as asked for.
+    pub async fn ask<'a>(
+        shared: &'a Shared,
+        kind: WorkerKind,
+        worker: &'a Arc<str>,
+        count: u64,
+    ) -> Result<Asked<'a>> {
+        let claims = &shared.claims;
+        loop {
+            {
+                let mut state = claims.state.lock();
+                if state.next + count <= state.end {
+                    let first = state.next;
+                    state.next += count;
+                    state.asked.insert(first, count);
+                    return Ok(Asked {
+                        shared,
+                        kind,
+                        worker,
+                        first,
+                        count,
+                        answered: false,
+                    });
+                }
+            }
+            let _one_at_a_time = claims.numbering.lock().await;
+            if claims.state.lock().next + count > claims.state.lock().end {
+                let first = shared.postgres.claim_block().await?;
+                let mut state = claims.state.lock();
+                (state.next, state.end) = (first, first + BLOCK);
+            }
+        }
+    }
+
+    /// A claim that is held here.
+    pub fn known(&self, claim: u64) -> Option<Arc<Known>> {
+        self.state.lock().known.get(&claim).cloned()
+    }
+
+    /// How a claim ended that was held here; `None` where that is not known.
+    pub fn ended(&self, claim: u64) -> Option<Option<Settled>> {
+        let state = self.state.lock();
+        let ended = state.ended.iter().rev().find(|(ended, _)| *ended == claim);
+        ended.map(|&(_, settled)| settled)
+    }
+
+    /// A claim ended: with this, or because it is not ours.
+    pub fn end(&self, claim: u64, settled: Option<Settled>) {
+        let mut state = self.state.lock();
+        if state.known.remove(&claim).is_some() {
+            if state.ended.len() == REMEMBERED {
+                state.ended.pop_front();
+            }
+            state.ended.push_back((claim, settled));
+        }
+    }
+
+    /// Its row in PostgreSQL is no longer needed.
+    pub fn finished(&self, claim: u64) {
+        self.state.lock().finished.push(claim);
+    }
+
+    /// Claims whose rows are no longer needed; handed out once.
+    pub fn take_finished(&self) -> Vec<u64> {
+        std::mem::take(&mut self.state.lock().finished)
+    }
+
+    /// Those of these claims, registered for a pod, that nobody here has in hand or asked for.
+    pub fn unknown(&self, registered: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let state = self.state.lock();
+        let here = |claim: u64| {
+            state.known.contains_key(&claim)
+                || state
+                    .asked
+                    .iter()
+                    .any(|(&first, &count)| (first..first + count).contains(&claim))
+                || state.ended.iter().any(|&(ended, _)| ended == claim)
+        };
+        registered
+            .into_iter()
+            .filter(|&claim| !here(claim))
+            .collect()
+    }
+
+    /// Adds claims that nobody has in hand.
+    pub fn doubt(&self, claims: impl IntoIterator<Item = Doubtful>) {
+        self.state.lock().doubtful.extend(claims);
+    }
+
+    /// Claims that nobody has in hand; handed out once.
+    pub fn take_doubtful(&self) -> Vec<Doubtful> {
+        std::mem::take(&mut self.state.lock().doubtful)
+    }
+}

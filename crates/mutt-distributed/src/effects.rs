@@ -72,7 +72,9 @@ impl Effects {
 
     /// Reads the stored form.
     pub fn load(stored: &[u8]) -> Result<Self> {
-        let broken = || EngineError::Unusable("applied_claims holds effects that cannot be read; was the row written by a newer MUTT?".to_owned());
+        let broken = || {
+            EngineError::Unusable("applied_claims holds effects that cannot be read; was the row written by a newer MUTT?".to_owned())
+        };
         let (&form, rest) = stored.split_first().ok_or_else(broken)?;
         let unpacked;
         let mut plain = match form {

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use mutt_engine::{EngineError, Result};
-use mutt_postgres::{Postgres, PostgresOptions};
+use mutt_postgres::{PoolStatus, Postgres, PostgresOptions};
 use mutt_redis::{Cmd, FromRedisValue, Redis, RedisError, RedisOptions, Script};
 use mutt_spool::Spool;
+use parking_lot::{Mutex as SyncMutex, RwLock};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -70,6 +72,8 @@ pub(crate) struct Shared {
     pub wait_replicas: u32,
     pub allow_unsafe: bool,
     pub gate: watch::Sender<Gate>,
+    /// The value of `mutt:epoch` when it was last read.
+    pub epoch: RwLock<Arc<str>>,
     pub claims: Claims,
     pub queue_limit: AtomicU64,
     /// Something may wait in the ingest queue.
@@ -78,6 +82,11 @@ pub(crate) struct Shared {
     pub alerts_waiting: Notify,
     /// There may be delivery attempts to write down.
     pub deliveries_waiting: Notify,
+    /// There may be claims that nobody has in hand.
+    pub doubts: Notify,
+    /// How long a heartbeat of this process lives, in ms; when Redis came back last.
+    pub lifetime_ms: AtomicU64,
+    pub back_since: SyncMutex<Option<Instant>>,
     /// One at a time moves delivery attempts.
     pub moving_deliveries: Mutex<()>,
     pub hub: Hub,
@@ -120,11 +129,15 @@ impl Distributed {
             wait_replicas: options.wait_replicas,
             allow_unsafe: options.allow_unsafe,
             gate: watch::Sender::new(Gate::Unknown),
+            epoch: RwLock::new("".into()),
             claims: Claims::default(),
             queue_limit: AtomicU64::new(1_000_000),
             events_waiting: Notify::new(),
             alerts_waiting: Notify::new(),
             deliveries_waiting: Notify::new(),
+            doubts: Notify::new(),
+            lifetime_ms: AtomicU64::new(0),
+            back_since: SyncMutex::new(None),
             moving_deliveries: Mutex::new(()),
             hub: Hub::default(),
             spool,
@@ -148,16 +161,76 @@ impl Distributed {
         self.shared.postgres.renew();
     }
 
-    /// Events in the local queue while Redis is away: how many, of how many bytes.
-    pub fn spooled(&self) -> (u64, u64) {
+    /// The local queue for the time Redis is away; zeros where there is none.
+    pub fn spooled(&self) -> Spooled {
         let spool = self.shared.spool.as_ref();
-        spool.map_or((0, 0), |spool| (spool.depth(), spool.bytes()))
+        Spooled {
+            events: spool.map_or(0, |spool| spool.depth()),
+            bytes: spool.map_or(0, |spool| spool.bytes()),
+            limit: spool.map_or(0, |spool| spool.max_bytes()),
+            was_connected: !self.shared.epoch().is_empty(),
+        }
     }
+
+    /// Whether Redis is connected and safe.
+    pub fn is_redis_up(&self) -> bool {
+        self.shared.is_open()
+    }
+
+    /// Whether Redis can be written, in words where it cannot.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unusable`.
+    pub async fn redis_ready(&self) -> Result<()> {
+        self.shared.redis_ready().await
+    }
+
+    /// The connections to PostgreSQL.
+    pub fn postgres_pool(&self) -> PoolStatus {
+        self.shared.postgres.pool_status()
+    }
+}
+
+/// The local queue for the time Redis is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spooled {
+    /// Events that wait in it.
+    pub events: u64,
+    /// Bytes that it holds.
+    pub bytes: u64,
+    /// Bytes that it may hold.
+    pub limit: u64,
+    /// Whether Redis was there since the start of this process.
+    pub was_connected: bool,
 }
 
 impl Shared {
     pub fn limit(&self) -> u64 {
         self.queue_limit.load(Ordering::Relaxed)
+    }
+
+    /// What Redis remembers since.
+    pub fn epoch(&self) -> Arc<str> {
+        Arc::clone(&self.epoch.read())
+    }
+
+    /// Notes how long this process's heartbeats live.
+    pub fn lifetime(&self, lifetime: Duration) {
+        let ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        self.lifetime_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Whether Redis was away until a moment ago: heartbeats may have run out without anybody being
+    /// dead.
+    pub fn is_just_back(&self) -> bool {
+        let lifetime = Duration::from_millis(self.lifetime_ms.load(Ordering::Relaxed));
+        let since = *self.back_since.lock();
+        since.is_some_and(|since| since.elapsed() < lifetime / 2)
+    }
+
+    /// Whether Redis is connected and safe.
+    pub fn is_open(&self) -> bool {
+        matches!(*self.gate.borrow(), Gate::Open(_))
     }
 
     /// Waits a moment for Redis to be connected and found safe.
@@ -169,41 +242,56 @@ impl Shared {
             return Err(closed());
         }
         let mut gate = self.gate.subscribe();
-        let open = gate.wait_for(|gate| *gate != Gate::Unknown);
-        let found = tokio::time::timeout(PATIENCE, open).await;
+        let looked_at = gate.wait_for(|gate| *gate != Gate::Unknown);
+        // The look itself must not be kept: it locks the gate.
+        let found = tokio::time::timeout(PATIENCE, looked_at)
+            .await
+            .map(|gate| gate.map(|gate| gate.clone()));
         match found {
-            Ok(Ok(gate)) => match &*gate {
-                Gate::Refused(why) => Err(EngineError::Unusable(why.clone())),
-                _ => Ok(()),
-            },
-            _ => match self.redis.ready(Duration::ZERO).await {
+            Ok(Ok(Gate::Refused(why))) => Err(EngineError::Unusable(why)),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => match self.redis.ready(Duration::ZERO).await {
                 Err(error) => Err(unavailable(error)),
                 Ok(()) => Err(EngineError::Unavailable(
-                    "Redis is being looked at".to_owned(),
+                    "Redis is connected and does not answer".to_owned(),
                 )),
             },
         }
     }
 
     /// Runs a script.
-    pub async fn run<T: FromRedisValue>(&self, script: &Script, call: &Cmd) -> Result<T> {
-        self.admitted().await?;
-        self.redis.run(script, call).await.map_err(unavailable)
+    pub fn run<'a, T: FromRedisValue + Send + 'a>(
+        &'a self,
+        script: &'a Script,
+        call: &'a Cmd,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            self.admitted().await?;
+            self.redis.run(script, call).await.map_err(unavailable)
+        })
     }
 
     /// Calls a command.
-    pub async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        self.admitted().await?;
-        self.redis.call(command).await.map_err(unavailable)
+    pub fn call<'a, T: FromRedisValue + Send + 'a>(
+        &'a self,
+        command: &'a Cmd,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            self.admitted().await?;
+            self.redis.call(command).await.map_err(unavailable)
+        })
     }
 
     /// Calls several commands in one round trip.
-    pub async fn pipe<T: FromRedisValue>(
-        &self,
-        pipeline: &mutt_redis::redis::Pipeline,
-    ) -> Result<T> {
-        self.admitted().await?;
-        self.redis.pipe(pipeline).await.map_err(unavailable)
+    pub fn pipe<'a, T: FromRedisValue + Send + 'a>(
+        &'a self,
+        pipeline: &'a mutt_redis::redis::Pipeline,
+    ) -> BoxFuture<'a, Result<T>> {
+        Box::pin(async move {
+            self.admitted().await?;
+            self.redis.pipe(pipeline).await.map_err(unavailable)
+        })
     }
 }
 

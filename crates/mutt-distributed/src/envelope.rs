@@ -8,8 +8,9 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use mutt_engine::{Dlq, Reason};
+use mutt_engine::{DeadLetter, Dlq, Reason};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// How an element failed so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,27 @@ impl History {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The entry of a dead letter queue for an element that failed now.
+pub fn dead(
+    queue: Dlq,
+    letter: &DeadLetter,
+    attempts: u32,
+    before: &History,
+    now: Timestamp,
+) -> Vec<u8> {
+    let history = History {
+        id: Some(Uuid::now_v7().simple().to_string()),
+        reason: Some(letter.reason),
+        detail: Some(letter.detail.clone()),
+        queue: Some(queue),
+        first_failed_at: Some(before.first_failed_at.unwrap_or(now)),
+        last_failed_at: Some(now),
+        attempts,
+        replays: before.replays,
+    };
+    wrap(&letter.element, &history)
 }
 
 const OPEN: &[u8] = b"\"_dlq\":{";

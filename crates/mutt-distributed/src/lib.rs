@@ -27,5 +27,5 @@ mod unhandled;
 mod upkeep;
 mod workers;
 
-pub use engine::{Distributed, Options, SpoolOptions};
-pub use envelope::History;
+pub use engine::{Distributed, Options, SpoolOptions, Spooled};
+pub use names::Names;

@@ -29,6 +29,8 @@ pub const ALERT_RETRY: &str = "mutt:alert_retry";
 pub const DELIVERY_LOG: &str = "mutt:delivery_log";
 /// Numbers claims in the order in which they were made.
 pub const CLAIM_ORDER: &str = "mutt:claims:order";
+/// What this Redis remembers since: a value that goes only where everything goes.
+pub const EPOCH: &str = "mutt:epoch";
 /// Held by the pod that recovers.
 pub const JANITOR: &str = "mutt:janitor";
 /// Channel: dynamic configuration changed; the payload is the key.
@@ -51,6 +53,11 @@ pub fn stage(kind: WorkerKind) -> &'static str {
 /// The elements of one claim.
 pub fn held(kind: WorkerKind, pod: &str, claim: u64) -> String {
     format!("mutt:processing:{}:{pod}:{claim}", stage(kind))
+}
+
+/// Marks a claim that was ended on a Redis that had lost it.
+pub fn lost(claim: u64) -> String {
+    format!("mutt:claims:lost:{claim}")
 }
 
 /// The claims of one pod: number to order.

@@ -1,6 +1,7 @@
 //! The `mutt` program: the command line and the wiring of roles. No logic lives here.
 
 mod api;
+mod backend;
 mod cli;
 mod context;
 mod exit;

@@ -13,99 +13,15 @@ mod support;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mutt_engine::{AuditFilter, Dlq, Engine, StoredAuditRow};
 use mutt_forwarder::MockMoog;
 use mutt_forwarder::mock::Fault;
-use parking_lot::Mutex;
 use serde_json::json;
-use support::{KEY, Mutt, contains};
-use tokio::io::AsyncWriteExt as _;
-
-/// What senders know.
-#[derive(Default)]
-struct Ledger {
-    /// Numbers that were answered 200.
-    acknowledged: Mutex<Vec<u64>>,
-    next: AtomicU64,
-    stop: AtomicBool,
-}
-
-impl Ledger {
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// One in two pages, one in four is logged, the rest no rule knows.
-fn text(number: u64) -> String {
-    let kind = match number % 4 {
-        0 | 1 => "PAGE-IT",
-        2 => "LOG-IT",
-        _ => "who-knows",
-    };
-    format!("{kind} ledger-{number}.")
-}
-
-fn event(number: u64) -> String {
-    json!({"hostname": format!("host-{}", number % 20), "message": text(number)}).to_string()
-}
-
-/// Posts single events and batches in turn. A request that was not answered may or may not have been
-/// taken; it is not on the ledger, and its numbers are not used again.
-async fn http_sender(url: String, ledger: Arc<Ledger>) {
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(30))
-        .build()
-        .unwrap();
-    let mut turn = 0_u64;
-    while !ledger.stop.load(Ordering::Relaxed) {
-        turn += 1;
-        let numbers: Vec<u64> = (0..if turn.is_multiple_of(3) { 20 } else { 1 })
-            .map(|_| ledger.number())
-            .collect();
-        let body = numbers
-            .iter()
-            .map(|&number| event(number))
-            .collect::<Vec<_>>()
-            .join("\n");
-        let sent = client
-            .post(&url)
-            .header("x-api-key", KEY)
-            .body(body)
-            .send()
-            .await;
-        match sent {
-            Ok(answer) if answer.status() == 200 => {
-                ledger.acknowledged.lock().extend(numbers);
-                // Paced, so that a slow machine has no backlog of minutes at the end.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
-}
-
-/// Writes lines as long as there is somebody to read them. Nothing is acknowledged, so nothing is
-/// promised but that no line is decided twice.
-async fn tcp_sender(addr: std::net::SocketAddr, ledger: Arc<Ledger>) {
-    while !ledger.stop.load(Ordering::Relaxed) {
-        let Ok(mut stream) = tokio::net::TcpStream::connect(addr).await else {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        while !ledger.stop.load(Ordering::Relaxed) {
-            let number = ledger.number();
-            let line = format!("<187>Nov 21 12:00:00 host-tcp {}\n", text(number));
-            if stream.write_all(line.as_bytes()).await.is_err() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(3)).await;
-        }
-    }
-}
+use support::ledger::{Chance, Ledger, http_sender, number, setting, tcp_sender};
+use support::{Mutt, contains};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_or_decided_twice_whenever_the_server_dies() {
@@ -149,20 +65,13 @@ async fn nothing_acknowledged_is_lost_or_decided_twice_whenever_the_server_dies(
     }
     senders.push(tokio::spawn(tcp_sender(mutt.syslog.addr(), ledger.clone())));
 
-    let mut chance = seed;
+    let mut chance = Chance(seed);
     for cycle in 0..cycles {
-        // Knuth's MMIX generator: any spread of moments will do.
-        chance = chance
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        let before = ledger.acknowledged.lock().len();
-        tokio::time::sleep(Duration::from_millis(20 + (chance >> 33) % 400)).await;
+        let before = ledger.len();
+        chance.pause(20, 420).await;
         // Every second life must have taken something, or the test would test nothing.
         if cycle % 2 == 0 {
-            support::until("an acknowledged event", async || {
-                ledger.acknowledged.lock().len() > before
-            })
-            .await;
+            support::until("an acknowledged event", async || ledger.len() > before).await;
         }
         mutt.kill();
         mutt.start().await;
@@ -228,25 +137,6 @@ async fn nothing_acknowledged_is_lost_or_decided_twice_whenever_the_server_dies(
         assert_eq!(engine.dlq_depth(queue).await.unwrap(), 0, "{}", queue.key());
     }
     engine.close().await;
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
-fn number(raw: &str) -> u64 {
-    let rest = raw
-        .split("ledger-")
-        .nth(1)
-        .unwrap_or_else(|| panic!("no number in {raw}"));
-    rest.split('.')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap_or_else(|_| panic!("no number in {raw}"))
 }
 
 /// Waits until every queue is empty and nobody holds anything, for as long as something moves.

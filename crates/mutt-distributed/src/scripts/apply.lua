@@ -1,8 +1,13 @@
--- KEYS: claims of the pod, held
--- ARGV: number of the claim, then the effects (effects.rs)
+-- KEYS: claims of the pod, held, epoch, marker of this claim
+-- ARGV: number of the claim, epoch in which it was made, then the effects (effects.rs)
 -- Returns {1, meta-alerts} where they took effect now, {0, 0} where the claim is not there.
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return {0, 0} end
-local at = 1
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+    -- A Redis that lost everything does not know the claim, and neither does anybody else: whoever
+    -- still has its events in hand goes on, once.
+    if redis.call('GET', KEYS[3]) == ARGV[2] then return {0, 0} end
+    if not redis.call('SET', KEYS[4], '1', 'NX', 'EX', 3600) then return {0, 0} end
+end
+local at = 2
 local function take()
     at = at + 1
     return ARGV[at]

@@ -1,10 +1,11 @@
 -- KEYS: queue, last call of this ingestor, dlq, metrics 1m, 1h, 24h
--- ARGV: limit, number of the call, ttl of that, events to count, wake channel, how many events, events...,
---       how many rejects, rejects...
--- Returns {1, depth} where it is done (now or before), {0, depth} where the queue is full.
+-- ARGV: limit, first number of what is pushed, last number, ttl of that in s, wake channel, how many
+--       events, events..., how many rejects, rejects...
+-- Returns {1, depth} where it is done, {0, depth} where the queue is full, {2, number} where what goes
+-- up to this number was pushed before; then nothing is done.
 local depth = redis.call('LLEN', KEYS[1])
-local seen = redis.call('GET', KEYS[2])
-if seen and tonumber(seen) >= tonumber(ARGV[2]) then return {1, depth} end
+local seen = tonumber(redis.call('GET', KEYS[2]) or 0)
+if seen >= tonumber(ARGV[2]) then return {2, seen} end
 local n = tonumber(ARGV[6])
 if n > 0 and depth + n > tonumber(ARGV[1]) then return {0, depth} end
 local function push(key, first, count)
@@ -15,15 +16,14 @@ local function push(key, first, count)
         first = to + 1
     end
 end
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 push(KEYS[1], 7, n)
 local rejects = tonumber(ARGV[7 + n])
 push(KEYS[3], 8 + n, rejects)
-local count = tonumber(ARGV[4])
-if count > 0 then
+if n > 0 then
     local ttl = {7200, 172800, 2592000}
     for i = 1, 3 do
-        if redis.call('INCRBY', KEYS[3 + i], count) == count then
+        if redis.call('INCRBY', KEYS[3 + i], n) == n then
             redis.call('EXPIRE', KEYS[3 + i], ttl[i])
         end
     end

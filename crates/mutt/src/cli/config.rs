@@ -93,7 +93,7 @@ impl Config {
             Command::Show => return show(&context).await,
             _ => {}
         }
-        let engine = context.tool_or_new()?;
+        let engine = context.tool_or_new().await?;
         let result = self.command.run(&context, &*engine).await;
         engine.close().await;
         result
@@ -101,7 +101,7 @@ impl Config {
 }
 
 async fn show(context: &Context) -> Outcome {
-    let stored = match context.tool() {
+    let stored = match context.tool().await {
         Ok(engine) => {
             let stored = engine.config_overrides().await?;
             engine.close().await;

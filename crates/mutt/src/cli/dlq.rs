@@ -116,7 +116,7 @@ fn reason(name: &str) -> Result<Reason, String> {
 impl Dlq {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
-        let engine = context.tool()?;
+        let engine = context.tool().await?;
         let result = self.command.run(context, &*engine).await;
         engine.close().await;
         result

@@ -39,7 +39,7 @@ enum HostsCommand {
 impl Hosts {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
-        let engine = context.tool_or_new()?;
+        let engine = context.tool_or_new().await?;
         match self.command {
             HostsCommand::List => {
                 let hosts = engine.development_hosts().await?;
@@ -103,7 +103,7 @@ enum TeamsCommand {
 impl Teams {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
-        let engine = context.tool_or_new()?;
+        let engine = context.tool_or_new().await?;
         match self.command {
             TeamsCommand::List => {
                 let teams = engine.device_teams().await?;

@@ -1,8 +1,10 @@
 //! The command line: one file per command.
 
+mod audit;
 mod bench;
 mod completions;
 mod config;
+mod db;
 mod demo;
 mod dlq;
 mod doctor;
@@ -88,6 +90,10 @@ enum Command {
     Dlq(dlq::Dlq),
     /// Check, show and change configuration
     Config(config::Config),
+    /// Check the record of changes
+    Audit(audit::Audit),
+    /// Make and look after the schema in PostgreSQL
+    Db(db::Db),
     /// What waits, who works, how the sink is
     Status(status::Status),
     /// Watch events as they are decided
@@ -126,6 +132,8 @@ impl Cli {
             Command::Teams(teams) => teams.run(&Context::new(global)?).await,
             Command::Dlq(dlq) => dlq.run(&Context::new(global)?).await,
             Command::Config(config) => config.run(global).await,
+            Command::Audit(audit) => audit.run(&Context::new(global)?).await,
+            Command::Db(db) => db.run(&Context::new(global)?).await,
             Command::Status(status) => status.run(&Context::new(global)?).await,
             Command::Tail(tail) => tail.run(&Context::new(global)?).await,
             Command::Top(top) => top.run(&Context::new(global)?).await,

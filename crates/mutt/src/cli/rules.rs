@@ -80,8 +80,8 @@ impl Rules {
             return test(context, &drafts(rules)?, lines, *explain);
         }
         let engine = match &self.command {
-            Command::Add { .. } | Command::Import { .. } => context.tool_or_new()?,
-            _ => context.tool()?,
+            Command::Add { .. } | Command::Import { .. } => context.tool_or_new().await?,
+            _ => context.tool().await?,
         };
         let result = self.command.run(context, &*engine).await;
         engine.close().await;

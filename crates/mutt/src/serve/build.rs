@@ -8,6 +8,7 @@ use std::time::Duration;
 use mutt_alerter::{Alerter, AlerterHandle, AlerterMetrics, AlerterOptions};
 use mutt_config::SecretStore;
 use mutt_config::settings::{Overflow, Scope, Settings};
+use mutt_distributed::Distributed;
 use mutt_engine::{Dynamic, Engine, UnhandledScope};
 use mutt_event::json::RequiredFields;
 use mutt_forwarder::{
@@ -36,6 +37,7 @@ pub(super) struct Build<'a> {
     pub(super) settings: &'a Settings,
     pub(super) pod: Arc<str>,
     pub(super) engine: Arc<dyn Engine>,
+    pub(super) distributed: Option<Arc<Distributed>>,
     pub(super) dynamic: watch::Receiver<Arc<Dynamic>>,
     pub(super) registry: Registry,
     pub(super) tasks: TaskTracker,
@@ -80,6 +82,9 @@ impl Build<'_> {
         self.http = HttpMetrics::register(&mut self.registry);
         health::register_build_info(&mut self.registry);
         health::register_process(&mut self.registry);
+        if let Some(engine) = &self.distributed {
+            health::register_engine(&mut self.registry, engine.clone());
+        }
         // Metrics of all roles first: every port shows the whole registry.
         let ingest = has(Role::Ingestor).then(|| IngestMetrics::register(&mut self.registry));
         let alerter_metrics =
@@ -302,6 +307,7 @@ impl Build<'_> {
     pub(super) fn follow_secrets(&self) {
         let (mut secrets, keys, stop) =
             (self.secrets.watch(), self.keys.clone(), self.stop.clone());
+        let distributed = self.distributed.clone();
         self.spawn(async move {
             loop {
                 tokio::select! {
@@ -309,6 +315,9 @@ impl Build<'_> {
                     changed = secrets.changed() => if changed.is_err() { return },
                 }
                 keys.set(&secrets.borrow_and_update());
+                if let Some(engine) = &distributed {
+                    engine.renew();
+                }
                 tracing::info!("secrets changed: the new ones are in force");
             }
         });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mutt_alerter::AlerterHandle;
 use mutt_config::{SecretStore, VaultStatus};
+use mutt_distributed::Distributed;
 use mutt_engine::{CircuitState, Engine};
 use mutt_forwarder::health::Condition;
 use mutt_http::{Check, HealthReport};
@@ -26,15 +27,21 @@ pub struct Process(Arc<Inner>);
 
 struct Inner {
     engine: Arc<dyn Engine>,
+    distributed: Option<Arc<Distributed>>,
     secrets: SecretStore,
     alerter: OnceLock<AlerterHandle>,
     forwarder: OnceLock<Arc<mutt_forwarder::Health>>,
 }
 
 impl Process {
-    pub fn new(engine: Arc<dyn Engine>, secrets: SecretStore) -> Self {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        distributed: Option<Arc<Distributed>>,
+        secrets: SecretStore,
+    ) -> Self {
         Self(Arc::new(Inner {
             engine,
+            distributed,
             secrets,
             alerter: OnceLock::new(),
             forwarder: OnceLock::new(),
@@ -89,6 +96,30 @@ impl Process {
             }
         }
         problems
+    }
+
+    /// The store as the ingestor sees it: it needs Redis alone, and for a while not even that.
+    async fn door(&self) -> Check {
+        let Some(engine) = &self.0.distributed else {
+            return self.store().await;
+        };
+        let spooled = engine.spooled();
+        match engine.redis_ready().await {
+            Ok(()) if spooled.events == 0 => Check::ok("events go to Redis"),
+            Ok(()) => Check::ok(format!(
+                "Redis is back; {} spooled events are on their way to it",
+                spooled.events
+            )),
+            Err(error) if !spooled.was_connected => Check::failed(error.to_string()),
+            Err(error) if spooled.bytes >= spooled.limit / 10 * 9 => Check::failed(format!(
+                "the spool is nearly full ({} of {} bytes, SPOOL_MAX_BYTES): {error}",
+                spooled.bytes, spooled.limit
+            )),
+            Err(error) => Check::ok(format!(
+                "{} events are spooled here ({} of {} bytes) until Redis is back: {error}",
+                spooled.events, spooled.bytes, spooled.limit
+            )),
+        }
     }
 
     async fn store(&self) -> Check {
@@ -147,6 +178,7 @@ impl mutt_http::Health for RoleHealth {
                 report = report.with("sink", sink).with("circuit", circuit);
                 report = report.with("store", process.store().await);
             }
+            (Role::Ingestor, ..) => report = report.with("store", process.door().await),
             _ => report = report.with("store", process.store().await),
         }
         report
@@ -161,6 +193,67 @@ pub fn register_build_info(registry: &mut Registry) {
         .get_or_create_owned(&[("version", env!("CARGO_PKG_VERSION"))])
         .set(1);
     registry.register("mutt_build_info", "The program's version", build);
+}
+
+/// What the distributed engine knows of its servers and of its spool.
+pub fn register_engine(registry: &mut Registry, engine: Arc<Distributed>) {
+    registry.register_collector(Box::new(EngineMetrics(engine)));
+}
+
+struct EngineMetrics(Arc<Distributed>);
+
+impl std::fmt::Debug for EngineMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EngineMetrics")
+    }
+}
+
+impl Collector for EngineMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let spooled = self.0.spooled();
+        let pool = self.0.postgres_pool();
+        for (name, help, value) in [
+            (
+                "mutt_redis_up",
+                "Whether Redis is connected and safe to use.",
+                f64::from(u8::from(self.0.is_redis_up())),
+            ),
+            (
+                "mutt_spool_depth",
+                "Events that wait in this process's spool for Redis.",
+                spooled.events as f64,
+            ),
+            (
+                "mutt_spool_bytes",
+                "Bytes that the spool holds.",
+                spooled.bytes as f64,
+            ),
+            (
+                "mutt_spool_max_bytes",
+                "Bytes that the spool may hold (SPOOL_MAX_BYTES).",
+                spooled.limit as f64,
+            ),
+            (
+                "mutt_postgres_connections",
+                "Connections to PostgreSQL.",
+                pool.size as f64,
+            ),
+            (
+                "mutt_postgres_connections_idle",
+                "Connections to PostgreSQL that nobody uses now.",
+                pool.idle as f64,
+            ),
+            (
+                "mutt_postgres_connections_waiting",
+                "Calls that wait for a connection to PostgreSQL.",
+                pool.waiting as f64,
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
 }
 
 /// The process metrics that every Prometheus client library has.

@@ -14,8 +14,9 @@ use mutt_alerter::AlerterHandle;
 use mutt_config::secrets::ExposeSecret as _;
 use mutt_config::settings::{MoogPayload, Settings};
 use mutt_config::{Backend, Home, Secret, SecretStore, Secrets};
+use mutt_distributed::Distributed;
 use mutt_engine::embedded::{Embedded, Mode};
-use mutt_engine::{Engine, dynamic};
+use mutt_engine::{Engine, WorkerKind, Workers as _, dynamic};
 use mutt_forwarder::sink::{FixedKeys, Identity};
 use mutt_forwarder::{MoogOptions, MoogSink, Shape};
 use mutt_http::{About, HttpMetrics, Keys, Tls};
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use self::build::Build;
 use self::health::Process;
+use crate::backend;
 use crate::cli::Global;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
@@ -198,14 +200,7 @@ impl Server {
         // Before the engine: on Redis and PostgreSQL it needs them.
         let home = Home::Make(context.data_dir());
         let secrets = SecretStore::start(settings, &context.environment, home).await?;
-        let engine: Arc<dyn Engine> = match settings.backend {
-            Backend::Embedded => Embedded::open(context.data_dir(), Mode::Server)?,
-            Backend::Distributed => {
-                return Err(Failure::failed(
-                    "the distributed engine is not in this program",
-                ));
-            }
-        };
+        let (engine, distributed) = open_engine(context, &pod, roles, &secrets).await?;
         let keys = Arc::new(KeyRing::new());
         keys.set(&secrets.current());
         let sink = Arc::new(
@@ -225,8 +220,9 @@ impl Server {
             stop: CancellationToken::new(),
             stop_ingest: CancellationToken::new(),
             broken: CancellationToken::new(),
-            process: Process::new(engine.clone(), secrets.clone()),
+            process: Process::new(engine.clone(), distributed.clone(), secrets.clone()),
             engine: engine.clone(),
+            distributed,
             keys: keys.clone(),
             secrets: secrets.clone(),
             sink: sink.clone(),
@@ -298,6 +294,35 @@ impl Server {
         self.engine.close().await;
         self.secrets.end().await;
     }
+}
+
+/// The engine; once more by its own name where it is the distributed one.
+async fn open_engine(
+    context: &Context,
+    pod: &str,
+    roles: &[Role],
+    secrets: &SecretStore,
+) -> Outcome<(Arc<dyn Engine>, Option<Arc<Distributed>>)> {
+    let settings = &context.loaded.settings;
+    if settings.backend == Backend::Embedded {
+        return Ok((Embedded::open(context.data_dir(), Mode::Server)?, None));
+    }
+    let store = secrets.clone();
+    let current: backend::Current = Arc::new(move || store.current());
+    let spool = roles.contains(&Role::Ingestor).then(|| context.data_dir());
+    let engine = backend::distributed(settings, pod, &current, spool)?;
+    for (role, kind) in [
+        (Role::Alerter, WorkerKind::Alerter),
+        (Role::Forwarder, WorkerKind::Moog),
+    ] {
+        if roles.contains(&role)
+            && let Err(error) = engine.take_name(kind, pod).await
+        {
+            engine.close().await;
+            return Err(Failure::problem(error));
+        }
+    }
+    Ok((engine.clone(), Some(engine)))
 }
 
 fn moog_options(settings: &Settings) -> MoogOptions {

@@ -5,6 +5,9 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+pub mod cluster;
+pub mod ledger;
+
 use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};

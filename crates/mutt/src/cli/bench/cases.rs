@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use mutt_engine::AuditFilter;
 use mutt_forwarder::MockMoog;
 use mutt_rules::{Handling, MatchType, Mode, RuleDraft};
+use mutt_traffic::load;
 
-use crate::cli::bench::load;
-use crate::cli::bench::server::{NullServer, Server};
+use crate::cli::bench::server::{KEY, NullServer, Server};
 use crate::cli::bench::{Case, Figure};
 use crate::exit::{Failure, Outcome};
 
@@ -112,7 +112,7 @@ async fn start() -> Outcome<Vec<Figure>> {
 async fn http_single(duration: Duration) -> Outcome<Vec<Figure>> {
     let requests: Arc<Vec<_>> = Arc::new(
         (0..64)
-            .map(|n| load::request(&load::json(n, "rule-hit")))
+            .map(|n| load::request(KEY, &load::json(n, "rule-hit")))
             .collect(),
     );
     // Turn by turn, so that both see the same machine.
@@ -166,7 +166,7 @@ async fn http_batch(duration: Duration) -> Outcome<Vec<Figure>> {
                 let events: Vec<_> = (0..100)
                     .map(|n| load::json(batch * 100 + n, "batch"))
                     .collect();
-                load::request(&format!("[{}]", events.join(",")))
+                load::request(KEY, &format!("[{}]", events.join(",")))
             })
             .collect(),
     );
@@ -263,7 +263,7 @@ async fn pipeline(
                         )
                     })
                     .collect();
-                load::request(&format!("[{}]", events.join(",")))
+                load::request(KEY, &format!("[{}]", events.join(",")))
             })
             .collect(),
     );
@@ -345,7 +345,7 @@ async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let engine = server.engine()?;
     let (began, started) = (Instant::now(), jiff::Timestamp::now());
-    let sender = tokio::spawn(paced(server.ingest, RATE, duration, began));
+    let sender = tokio::spawn(load::paced(server.ingest, KEY, RATE, duration, began, 16));
     let mut audited: HashMap<u64, f64> = HashMap::new();
     let mut delivered: HashMap<u64, f64> = HashMap::new();
     let (mut last_id, mut seen) = (0, 0_u64);
@@ -361,14 +361,14 @@ async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
             .await?;
         let now = began.elapsed().as_secs_f64();
         for row in rows.iter().take_while(|row| row.id > last_id) {
-            if let Some(number) = sequence(&row.raw_message) {
+            if let Some(number) = load::number_in(&row.raw_message) {
                 audited.entry(number).or_insert(now);
             }
         }
         last_id = rows.first().map_or(last_id, |row| row.id);
         let answered: u64 = mock.stats(Duration::from_secs(1)).by_status.values().sum();
         for request in mock.received(usize::try_from(answered - seen).unwrap_or(usize::MAX)) {
-            if let Some(number) = sequence(&request.body) {
+            if let Some(number) = load::number_in(&request.body) {
                 let at = request.at.duration_since(started).as_secs_f64();
                 delivered.entry(number).or_insert(at);
             }
@@ -418,43 +418,6 @@ async fn latency(duration: Duration) -> Outcome<Vec<Figure>> {
             "≤ 25 ms",
         ),
     ])
-}
-
-/// The number that `paced` put into the message.
-fn sequence(text: &str) -> Option<u64> {
-    let rest = text.split("number-").nth(1)?;
-    rest.split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
-}
-
-/// Posts event `n` at `n / rate` seconds after `began`, over enough connections that a slow answer
-/// holds up nobody else.
-async fn paced(addr: SocketAddr, rate: f64, duration: Duration, began: Instant) -> Outcome<u64> {
-    const LANES: u64 = 16;
-    let mut tasks = Vec::new();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let total = (duration.as_secs_f64() * rate) as u64;
-    for lane in 0..LANES {
-        tasks.push(tokio::spawn(async move {
-            let mut accepted = 0;
-            let mut client = load::Client::connect(addr).await?;
-            for number in (lane..total).step_by(usize::try_from(LANES).expect("small")) {
-                let due = began + Duration::from_secs_f64(number as f64 / rate);
-                tokio::time::sleep_until(due.into()).await;
-                let word = format!("rule-hit number-{number}");
-                let request = load::request(&load::json(number, &word));
-                accepted += u64::from(client.post(&request).await?);
-            }
-            std::io::Result::Ok(accepted)
-        }));
-    }
-    let mut accepted = 0;
-    for task in tasks {
-        accepted += task.await.map_err(Failure::failed)??;
-    }
-    Ok(accepted)
 }
 
 /// The ledger: what the sender counted and what arrived must be the same.

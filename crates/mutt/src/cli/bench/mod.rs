@@ -4,12 +4,12 @@
 //! over sockets from this process, and counts what became of it against the sender's ledger.
 
 mod cases;
-mod load;
 mod server;
 
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
+use mutt_traffic::load;
 use serde::Serialize;
 
 use crate::cli::Global;

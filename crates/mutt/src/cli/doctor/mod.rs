@@ -1,5 +1,7 @@
 //! `mutt doctor`.
 
+mod servers;
+
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
@@ -65,7 +67,12 @@ impl Doctor {
         for text in &context.loaded.warnings {
             checks.push(warning(text.clone(), "use the present name"));
         }
-        checks.push(data_dir(&context));
+        let settings = &context.loaded.settings;
+        if settings.backend == Backend::Distributed {
+            checks.extend(servers::check(&context).await);
+        } else {
+            checks.push(data_dir(&context));
+        }
         let running = server(&context, &mut checks).await;
         if !running {
             listeners(&context, &mut checks);
@@ -215,8 +222,10 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
 }
 
 async fn store(context: &Context) -> Option<Check> {
-    let engine = match context.tool() {
+    let engine = match context.tool().await {
         Ok(engine) => engine,
+        // Its servers were looked at before.
+        Err(_) if context.loaded.settings.backend == Backend::Distributed => return None,
         Err(_) if !context.data_dir().join("mutt.db").exists() => return None,
         Err(_) => {
             return Some(bad(
