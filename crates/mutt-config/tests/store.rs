@@ -84,3 +84,23 @@ async fn keys_are_made_at_home_and_the_end_is_an_end() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_refused_password_makes_it_look_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("redis");
+    std::fs::write(&file, "one").expect("written");
+    let path = file.display().to_string();
+    let environment = variables([
+        ("REDIS_PASS_FILE", path.as_str()),
+        ("VAULT_RENEW_CHECK_INTERVAL", "86400"),
+    ]);
+    let store = start(&environment, Home::None).await;
+    std::fs::write(&file, "two").expect("written");
+    until("the new password is known", || {
+        // Called for every refusal; most of them change nothing.
+        store.suspect();
+        values(&store, Secret::RedisPass) == ["two"]
+    })
+    .await;
+}
