@@ -16,7 +16,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::Postgres;
-use crate::error::Step;
+use crate::error::{Failure, Step};
 use crate::options::application_name;
 use crate::rows::{self, Arrays};
 
@@ -24,7 +24,7 @@ use crate::rows::{self, Arrays};
 const BLOCK_BITS: u32 = 24;
 
 const INSERT_APPLIED: &str = "INSERT INTO applied_claims (claim, pod, state, effects, rows) \
-     VALUES ($1, $2, 'applied', $3, $4)";
+     VALUES ($1, $2, 'applied', $3, $4) ON CONFLICT (claim) DO NOTHING";
 
 /// How long the insert of a revocation waits for a transaction of the owner.
 const REVOKE_LOCK_MS: u32 = 1000;
@@ -109,7 +109,7 @@ struct Application<'a> {
 
 impl Application<'_> {
     /// Inserts number and rows in one transaction of two round trips: everything up to the start of
-    /// COPY, then the rows with the COMMIT behind them. Where one step fails the server makes the
+    /// COPY, then the rows with the COMMIT behind them. Where COPY fails the server makes the
     /// COMMIT a ROLLBACK.
     async fn by_copy(&self, client: &ClientWrapper, chunks: Vec<Bytes>) -> Step<Attempt> {
         let insert = client.prepare_cached(INSERT_APPLIED).await?;
@@ -123,12 +123,16 @@ impl Application<'_> {
             client.copy_in::<_, Bytes>(&copy),
         )
         .await;
-        begun?;
-        if let Err(error) = inserted {
+        // The driver takes the answers of a COPY that does not start for those of the next request.
+        begun.map_err(Failure::Broken)?;
+        let inserted = inserted.map_err(Failure::Broken)?;
+        let copying = copying.map_err(Failure::Broken)?;
+        if inserted == 0 {
             drop(copying);
-            return roll_back(client, error, Attempt::Decided).await;
+            client.batch_execute("ROLLBACK").await?;
+            return Ok(Attempt::Decided);
         }
-        let mut sink = std::pin::pin!(copying?);
+        let mut sink = std::pin::pin!(copying);
         let copied = async {
             for chunk in chunks {
                 sink.feed(chunk).await?;
@@ -145,7 +149,7 @@ impl Application<'_> {
                 committed?;
                 Ok(Attempt::Repeated)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Failure::Broken(error)),
         }
     }
 
@@ -159,8 +163,9 @@ impl Application<'_> {
         )
         .await;
         begun?;
-        if let Err(error) = inserted {
-            return roll_back(client, error, Attempt::Decided).await;
+        if inserted? == 0 {
+            client.batch_execute("ROLLBACK").await?;
+            return Ok(Attempt::Decided);
         }
         let written = client
             .execute_typed(rows::INSERT, &arrays.parameters())
@@ -181,25 +186,10 @@ impl Application<'_> {
         let insert = client.prepare_cached(INSERT_APPLIED).await?;
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&self.claim, &self.pod, &self.effects, &self.rows];
-        match client.execute(&insert, &parameters).await {
-            Ok(_) => Ok(Attempt::Done),
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Ok(Attempt::Decided),
-            Err(error) => Err(error.into()),
+        match client.execute(&insert, &parameters).await? {
+            0 => Ok(Attempt::Decided),
+            _ => Ok(Attempt::Done),
         }
-    }
-}
-
-/// Ends a transaction after an error that means `attempt` where it is a unique violation.
-async fn roll_back(
-    client: &ClientWrapper,
-    error: tokio_postgres::Error,
-    attempt: Attempt,
-) -> Step<Attempt> {
-    if error.code() == Some(&SqlState::UNIQUE_VIOLATION) {
-        client.batch_execute("ROLLBACK").await?;
-        Ok(attempt)
-    } else {
-        Err(error.into())
     }
 }
 

@@ -16,6 +16,8 @@ pub(crate) enum Failure {
     Postgres(tokio_postgres::Error),
     /// What was asked cannot be done: the connection is as good as before.
     Engine(EngineError),
+    /// As `Postgres`, and the connection is not used again.
+    Broken(tokio_postgres::Error),
     /// No answer came in time: the connection is not used again.
     Late,
 }
@@ -39,7 +41,7 @@ impl Failure {
     /// PostgreSQL's code of the error, where it is PostgreSQL's.
     pub(crate) fn code(&self) -> Option<&SqlState> {
         match self {
-            Self::Postgres(error) => error.code(),
+            Self::Postgres(error) | Self::Broken(error) => error.code(),
             Self::Engine(_) | Self::Late => None,
         }
     }
@@ -131,7 +133,7 @@ pub(crate) fn meaning(failure: Failure, server: &str) -> EngineError {
                 "{server} did not answer in time; the connection was given up"
             ));
         }
-        Failure::Postgres(error) => error,
+        Failure::Postgres(error) | Failure::Broken(error) => error,
     };
     let text = words(&error);
     let Some(code) = error.code() else {

@@ -268,7 +268,7 @@ impl Checkout {
         );
         let usable = match &failure {
             Failure::Engine(_) => true,
-            Failure::Late => false,
+            Failure::Late | Failure::Broken(_) => false,
             Failure::Postgres(error) => {
                 if is_read_only(error) {
                     // The primary became a standby: no connection to it is of use.
