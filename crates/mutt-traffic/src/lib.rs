@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod chance;
+pub mod load;
 mod scenario;
 mod send;
 mod world;
