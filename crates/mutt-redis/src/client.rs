@@ -90,12 +90,11 @@ impl Redis {
     /// # Errors
     /// `Unavailable` with why the last try failed, when `wait` is over or the handle was closed.
     pub async fn ready(&self, wait: Duration) -> Result<()> {
-        let mut link = self.shared.link.subscribe();
-        let connected = link.wait_for(Option::is_some);
-        tokio::select! {
-            Ok(Ok(_)) = timeout(wait, connected) => Ok(()),
-            () = self.shared.closed.cancelled() => Err(self.unavailable()),
-            else => Err(self.unavailable()),
+        let mut state = self.state();
+        let ended = |state: &State| matches!(state, State::Connected { .. } | State::Closed);
+        match timeout(wait, state.wait_for(ended)).await {
+            Ok(Ok(state)) if *state != State::Closed => Ok(()),
+            _ => Err(self.unavailable()),
         }
     }
 
@@ -210,7 +209,8 @@ impl Redis {
     fn unavailable(&self) -> RedisError {
         let reason = match &*self.shared.state.borrow() {
             State::Connecting(Some(why)) => why.clone(),
-            State::Connecting(None) | State::Connected { .. } => "not connected yet".to_owned(),
+            State::Connecting(None) => "not connected yet".to_owned(),
+            State::Connected { .. } => "the connection was lost just now".to_owned(),
             State::Closed => "the connection was closed by this program".to_owned(),
         };
         RedisError::unavailable(server_name(&self.shared.options), reason)

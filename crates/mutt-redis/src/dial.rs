@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo};
 use rustls_pki_types::ServerName;
@@ -100,12 +101,11 @@ impl Wire {
         on_push: Option<OnPush>,
     ) -> Result<Self, String> {
         let limit = options.connect_timeout;
-        let opening = Self::open_without_limit(options, target, known, peer, on_push);
-        timeout(limit, opening).await.unwrap_or_else(|_| {
-            Err(format!(
-                "no connection within {limit:?} (name look-up, TCP, TLS and log-in together)"
-            ))
-        })
+        let phase = Mutex::new("");
+        let opening = Self::open_without_limit(options, target, known, peer, on_push, &phase);
+        timeout(limit, opening)
+            .await
+            .unwrap_or_else(|_| Err(format!("no connection within {limit:?}: {}", phase.lock())))
     }
 
     async fn open_without_limit(
@@ -114,25 +114,30 @@ impl Wire {
         known: Option<SocketAddr>,
         peer: Peer,
         on_push: Option<OnPush>,
+        phase: &Mutex<&'static str>,
     ) -> Result<Self, String> {
         let tls = if options.tls {
             Some(tls::client_config(options.tls_ca_cert.as_deref())?)
         } else {
             None
         };
+        *phase.lock() = "the name was looked up and TCP tried";
         let stream = connect(target, known, options.connect_timeout).await?;
         let peer_address = stream.peer_addr().map_err(|error| error.to_string())?;
         let socket = tune(&stream).map_err(|error| format!("socket options: {error}"))?;
         let ended = CancellationToken::new();
         let (connection, driver) = if let Some(config) = tls {
+            *phase.lock() = "TCP is connected, TLS gets no answer: does this port speak TLS?";
             let name = ServerName::try_from(target.host.clone())
                 .map_err(|_| format!("`{}` is not a name TLS can verify", target.host))?;
             let stream = TlsConnector::from(config)
                 .connect(name, stream)
                 .await
                 .map_err(|error| tls_failure(&error))?;
+            *phase.lock() = "TLS is connected, the log-in gets no answer: is the server frozen?";
             log_in_and_run(options, stream, peer, on_push, &ended).await?
         } else {
+            *phase.lock() = "TCP is connected, the log-in gets no answer: is the server frozen?";
             log_in_and_run(options, stream, peer, on_push, &ended).await?
         };
         Ok(Self {
@@ -244,6 +249,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     log_in(options, &mut stream, peer).await?;
+    set_name(&mut stream, &options.client_name).await?;
     let mut info = RedisConnectionInfo::default().set_skip_set_lib_name();
     if peer == Peer::Server {
         info = info.set_db(options.db);
@@ -258,7 +264,7 @@ where
             Ok::<(), redis::aio::SendError>(())
         });
     }
-    let (mut connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
+    let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
         .await
         .map_err(|error| crate::error::meaning(error).1)?;
     let ended = ended.clone();
@@ -266,15 +272,21 @@ where
         driver.await;
         ended.cancel();
     });
-    let mut name = redis::cmd("CLIENT");
-    name.arg("SETNAME")
-        .arg(connection_name(&options.client_name));
-    // A user whose ACL forbids it works all the same.
-    if let Err(error) = connection.send_packed_command(&name).await {
-        driver.abort();
-        return Err(error.to_string());
-    }
     Ok((connection, driver))
+}
+
+/// Also the first command of all: a server that takes no more clients says so in its answer.
+async fn set_name<S>(stream: &mut S, name: &str) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut command = redis::cmd("CLIENT");
+    command.arg("SETNAME").arg(connection_name(name));
+    match simple(stream, &command).await? {
+        // A user whose ACL forbids it works all the same.
+        Err(reply) if !reply.starts_with("NOPERM") => Err(format!("log-in: {reply}")),
+        _ => Ok(()),
+    }
 }
 
 /// Redis takes printable characters without spaces.
@@ -350,11 +362,9 @@ where
         }
         _ => format!("log-in: {error}"),
     };
-    stream
-        .write_all(&command.get_packed_command())
-        .await
-        .map_err(lost)?;
-    stream.flush().await.map_err(lost)?;
+    // A server that closed the connection at once may have said why.
+    let _ = stream.write_all(&command.get_packed_command()).await;
+    let _ = stream.flush().await;
     let mut line = Vec::with_capacity(64);
     while !line.ends_with(b"\r\n") {
         if line.len() == LONGEST_LINE {

@@ -67,6 +67,7 @@ impl Shared {
         });
     }
 
+    /// The link comes before the state and goes before it: who sees `Connected` can call.
     fn install(&self, link: &Arc<Link>) {
         self.link.send_replace(Some(Arc::clone(link)));
         self.set_state(State::Connected {

@@ -1,0 +1,10 @@
+//! The connection against real servers: what it promises while they are started, killed, frozen,
+//! locked and replaced.
+
+mod calls;
+mod passwords;
+mod sentinel;
+mod subscription;
+mod survival;
+mod tls;
+mod world;
