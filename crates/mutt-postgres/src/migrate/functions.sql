@@ -11,6 +11,7 @@ DECLARE
     first timestamptz := month;
     past timestamptz := (month + interval '1 month')::date;
     parent regclass := 'public.event_audit_log';
+    there oid;
     columns text;
     may record;
 BEGIN
@@ -20,9 +21,11 @@ BEGIN
     END IF;
     -- One at a time, for many pods make the same months.
     PERFORM pg_advisory_xact_lock(5570201);
-    IF to_regclass('public.' || name) IS NOT NULL THEN
-        IF EXISTS (SELECT FROM pg_inherits
-                   WHERE inhparent = parent AND inhrelid = to_regclass('public.' || name)) THEN
+    -- Tables, not to_regclass(): that may not know yet what was made while this waited.
+    SELECT pg_class.oid INTO there FROM pg_class
+        WHERE relname = name AND relnamespace = 'public'::regnamespace;
+    IF FOUND THEN
+        IF EXISTS (SELECT FROM pg_inherits WHERE inhparent = parent AND inhrelid = there) THEN
             RETURN;
         END IF;
         RAISE EXCEPTION 'public.% is there, but is no partition of event_audit_log', name

@@ -4,7 +4,7 @@
 DO $$
 DECLARE
     parent regclass := 'public.event_audit_log';
-    part record;
+    odd record;
     wanted text;
     start date;
     columns text;
@@ -20,36 +20,36 @@ BEGIN
                 'FROM \((?:''([^'']+)''|MINVALUE)\) TO \((?:''([^'']+)''|MAXVALUE)\)') AS bounds
         WHERE inhparent = parent AND pg_get_expr(part.relpartbound, part.oid) <> 'DEFAULT';
     -- Whole months are fine, and get the usual name.
-    FOR part IN SELECT * FROM odd_partitions
+    FOR odd IN SELECT * FROM odd_partitions
                 WHERE first::timestamptz = date_trunc('month', first::timestamptz)
                     AND past::timestamptz = first::timestamptz + interval '1 month' LOOP
-        DELETE FROM odd_partitions WHERE name = part.name;
-        wanted := 'event_audit_log_' || to_char(part.first::timestamptz, 'YYYY_MM');
-        IF part.relname <> wanted AND to_regclass('public.' || wanted) IS NULL THEN
-            EXECUTE format('ALTER TABLE %s RENAME TO %I', part.name, wanted);
+        DELETE FROM odd_partitions WHERE name = odd.name;
+        wanted := 'event_audit_log_' || to_char(odd.first::timestamptz, 'YYYY_MM');
+        IF odd.relname <> wanted AND to_regclass('public.' || wanted) IS NULL THEN
+            EXECUTE format('ALTER TABLE %s RENAME TO %I', odd.name, wanted);
         END IF;
     END LOOP;
-    FOR part IN SELECT * FROM odd_partitions LOOP
-        EXECUTE format('ALTER TABLE public.event_audit_log DETACH PARTITION %s', part.name);
-        EXECUTE format('ALTER TABLE %s RENAME TO %I', part.name,
-            'event_audit_log_odd_' || part.name::oid);
+    FOR odd IN SELECT * FROM odd_partitions LOOP
+        EXECUTE format('ALTER TABLE public.event_audit_log DETACH PARTITION %s', odd.name);
+        EXECUTE format('ALTER TABLE %s RENAME TO %I', odd.name,
+            'event_audit_log_odd_' || odd.name::oid);
     END LOOP;
-    FOR part IN SELECT * FROM odd_partitions LOOP
+    FOR odd IN SELECT * FROM odd_partitions LOOP
         -- What lies beyond the months that have a partition goes into the default one.
         FOR start IN EXECUTE format('SELECT DISTINCT date_trunc(''month'', event_timestamp)::date
                 FROM %s WHERE event_timestamp BETWEEN ''1970-01-01'' AND now() + interval ''9 years''
-                ORDER BY 1', part.name) LOOP
+                ORDER BY 1', odd.name) LOOP
             PERFORM public.create_monthly_partition(start);
         END LOOP;
-        EXECUTE format('SELECT count(*) FROM %s', part.name) INTO there;
+        EXECUTE format('SELECT count(*) FROM %s', odd.name) INTO there;
         EXECUTE format('INSERT INTO public.event_audit_log (%s) SELECT %s FROM %s',
-            columns, columns, part.name);
+            columns, columns, odd.name);
         GET DIAGNOSTICS moved = ROW_COUNT;
         IF moved <> there THEN
             RAISE EXCEPTION 'of % rows of partition % only % could be moved',
-                there, part.relname, moved;
+                there, odd.relname, moved;
         END IF;
-        EXECUTE format('DROP TABLE %s', part.name);
+        EXECUTE format('DROP TABLE %s', odd.name);
     END LOOP;
 END
 $$;
