@@ -272,7 +272,7 @@ impl Settings {
 pub enum SslMode {
     /// No TLS.
     Disable,
-    /// TLS only where the server insists.
+    /// TLS only where the server insists in libpq; here as [`SslMode::Prefer`].
     Allow,
     /// TLS where the server offers it.
     Prefer,

@@ -67,8 +67,8 @@ pub fn postgres(settings: &Settings, pod: &str, current: &Current) -> PostgresOp
         passwords: passwords(current, Secret::DbPass),
         ssl_mode: match settings.db_ssl_mode {
             SslMode::Disable => mutt_postgres::SslMode::Disable,
-            SslMode::Allow => mutt_postgres::SslMode::Allow,
-            SslMode::Prefer => mutt_postgres::SslMode::Prefer,
+            // TLS where the server offers it serves whoever would also do without.
+            SslMode::Allow | SslMode::Prefer => mutt_postgres::SslMode::Prefer,
             SslMode::Require => mutt_postgres::SslMode::Require,
             SslMode::VerifyCa => mutt_postgres::SslMode::VerifyCa,
             SslMode::VerifyFull => mutt_postgres::SslMode::VerifyFull,

@@ -90,7 +90,9 @@ impl Context {
     /// The secrets, from wherever they are, Vault too; none is made.
     pub async fn secrets(&self) -> Outcome<Secrets> {
         let home = Home::Read(self.data_dir());
-        Ok(Secrets::fetch(&self.loaded.settings, &self.environment, home).await?)
+        // Boxed, for it is the largest part of commands that mostly do something else.
+        let secrets = Secrets::fetch(&self.loaded.settings, &self.environment, home);
+        Ok(Box::pin(secrets).await?)
     }
 
     /// A secret to be shown to a running server.

@@ -98,7 +98,7 @@ async fn a_key_is_rotated_in_vault_without_a_refused_sender() {
     // Commands find the key where the server finds it.
     let doctor = mutt.run(&["doctor", "--json"]);
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(doctor.contains("INGEST_API_KEY"), "{doctor}");
+    assert!(doctor.contains("gives INGEST_API_KEY"), "{doctor}");
 
     bao.seal();
     mutt.signal("HUP");

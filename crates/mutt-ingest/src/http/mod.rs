@@ -12,7 +12,7 @@ mod rate;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -82,6 +82,8 @@ struct Inner {
     budget: Budget,
     /// Large bodies are prepared one per core at a time.
     large: Semaphore,
+    /// Who knows better than the store alone whether events can be taken in.
+    health: OnceLock<Arc<dyn Health>>,
 }
 
 impl HttpIngest {
@@ -99,6 +101,7 @@ impl HttpIngest {
             rate: RateLimit::new(admission.engine().clone(), dynamic),
             budget: Budget::new(options.max_buffered_bytes),
             large: Semaphore::new(cores),
+            health: OnceLock::new(),
             options,
             admission,
             keys,
@@ -112,6 +115,13 @@ impl HttpIngest {
             inner,
             pages: mutt_http::fallbacks(pages),
         }
+    }
+
+    /// What `/health` says, instead of whether the store can be written. The first one counts.
+    #[must_use]
+    pub fn with_health(self, health: Arc<dyn Health>) -> Self {
+        let _ = self.inner.health.set(health);
+        self
     }
 
     /// What [`mutt_http::Server::run`] serves.
@@ -322,6 +332,9 @@ impl Inner {
 #[async_trait]
 impl Health for Inner {
     async fn check(&self) -> HealthReport {
+        if let Some(health) = self.health.get() {
+            return health.check().await;
+        }
         let store = match self.admission.engine().ready().await {
             Ok(()) => Check::ok("reads and writes"),
             Err(error) => Check::failed(error.to_string()),

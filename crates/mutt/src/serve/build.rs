@@ -289,7 +289,8 @@ impl Build<'_> {
             self.keys.ingest.clone(),
             registry,
             admin::config(context, self.dynamic.clone(), self.secrets.clone()),
-        );
+        )
+        .with_health(self.process.role(Role::Ingestor));
         let addr = SocketAddr::new(bind, settings.server_port_ingestor);
         let mut server = mutt_http::Server::bind(addr, Limits::default())
             .map_err(Failure::failed)?

@@ -78,7 +78,7 @@ impl Doctor {
             listeners(&context, &mut checks);
         }
         checks.extend(store(&context).await);
-        checks.push(secrets(&context).await);
+        checks.extend(secrets(&context).await);
         checks.push(sink(&context).await);
         checks.push(receive_buffer());
         checks.push(open_files());
@@ -260,14 +260,12 @@ async fn store(context: &Context) -> Option<Check> {
     Some(check)
 }
 
-async fn secrets(context: &Context) -> Check {
+async fn secrets(context: &Context) -> Vec<Check> {
     let secrets = match context.secrets().await {
         Ok(secrets) => secrets,
         Err(failure) => {
-            return bad(
-                failure.to_string(),
-                "docs/secrets.md shows where secrets come from",
-            );
+            let mend = "docs/secrets.md says where secrets come from";
+            return vec![bad(failure.to_string(), mend)];
         }
     };
     let distributed = context.loaded.settings.backend == Backend::Distributed;
@@ -282,11 +280,7 @@ async fn secrets(context: &Context) -> Check {
         .filter(|&secret| secrets.get(secret).is_empty())
         .map(Secret::name)
         .collect();
-    match missing.as_slice() {
-        [] if context.loaded.settings.vault_addr.is_some() => good(format!(
-            "every secret is known; from Vault: {}",
-            from_vault(&secrets)
-        )),
+    let known = match missing.as_slice() {
         [] => good("every key is known"),
         ["MOOG_API_KEY"] if context.loaded.settings.moog_webhook_url.is_none() => {
             good("the keys of ingest and API are known")
@@ -295,7 +289,10 @@ async fn secrets(context: &Context) -> Check {
             format!("not known: {}", names.join(", ")),
             "the keys of ingest and API are made at first start; MOOG_API_KEY is given by the Moogsoft team (MOOG_API_KEY_FILE)",
         ),
-    }
+    };
+    let vault = context.loaded.settings.vault_addr.as_ref();
+    let vault = vault.map(|addr| good(format!("Vault at {addr} gives {}", from_vault(&secrets))));
+    vault.into_iter().chain([known]).collect()
 }
 
 fn from_vault(secrets: &Secrets) -> String {
@@ -305,7 +302,7 @@ fn from_vault(secrets: &Secrets) -> String {
         .map(Secret::name)
         .collect();
     if names.is_empty() {
-        "none".into()
+        "no secret that MUTT knows".into()
     } else {
         names.join(", ")
     }
