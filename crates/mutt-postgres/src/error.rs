@@ -144,9 +144,7 @@ pub(crate) fn meaning(failure: Failure, server: &str) -> EngineError {
         | SqlState::UNDEFINED_COLUMN
         | SqlState::UNDEFINED_FUNCTION
         | SqlState::UNDEFINED_OBJECT => "the schema does not fit: run `mutt db migrate`",
-        SqlState::INSUFFICIENT_PRIVILEGE => {
-            "the role lacks a right: run `mutt db migrate`, which gives it"
-        }
+        SqlState::INSUFFICIENT_PRIVILEGE => "the role lacks a right, which `mutt db migrate` gives",
         SqlState::QUERY_CANCELED => {
             "it took longer than is allowed; ask for less, by host, rule or time"
         }

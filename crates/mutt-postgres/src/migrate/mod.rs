@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use mutt_engine::{EngineError, Result};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use crate::PostgresOptions;
@@ -121,10 +122,17 @@ impl Connection {
     }
 
     fn result<T>(&self, step: Step<T>) -> Result<T> {
-        step.map_err(|failure| match meaning(failure, &self.opened.server) {
-            // Here nothing is a caller's fault: the database is not as it must be.
-            EngineError::Invalid(text) => EngineError::Unusable(text),
-            other => other,
+        step.map_err(|failure| {
+            let forbidden = failure.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+            match meaning(failure, &self.opened.server) {
+                EngineError::Unavailable(text) if forbidden => EngineError::Unusable(format!(
+                    "{text}; whoever migrates must own the database and its tables, or be a \
+                     superuser"
+                )),
+                // Here nothing is a caller's fault: the database is not as it must be.
+                EngineError::Invalid(text) => EngineError::Unusable(text),
+                other => other,
+            }
         })
     }
 }
