@@ -149,7 +149,11 @@ impl Claims {
                 }
             }
             let _one_at_a_time = claims.numbering.lock().await;
-            if claims.state.lock().next + count > claims.state.lock().end {
+            let used_up = {
+                let state = claims.state.lock();
+                state.next + count > state.end
+            };
+            if used_up {
                 let first = shared.postgres.claim_block().await?;
                 let mut state = claims.state.lock();
                 (state.next, state.end) = (first, first + BLOCK);

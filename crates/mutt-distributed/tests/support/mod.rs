@@ -24,8 +24,8 @@ fn postgres() -> &'static Postgres {
             .fsync(false)
             .max_connections(400)
             .start();
-        server.sql(&format!("CREATE ROLE {APP} LOGIN"));
-        server.create_database("template");
+        let password = server.password();
+        server.sql(&format!("CREATE ROLE {APP} LOGIN PASSWORD '{password}'"));
         server
     })
 }
@@ -60,6 +60,7 @@ impl Store {
         let server = postgres();
         PostgresOptions {
             database: self.database.clone(),
+            passwords: Arc::new(|| vec![postgres().password().into()]),
             ssl_mode: SslMode::Disable,
             pod: "check".to_owned(),
             ..PostgresOptions::new(server.host(), server.port(), user)
