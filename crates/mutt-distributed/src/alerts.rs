@@ -91,9 +91,13 @@ impl AlertQueue for Distributed {
     async fn settle_alerts(&self, attempts: Vec<Attempt>) -> Result<u64> {
         let shared = &self.shared;
         let now = Timestamp::now();
-        let mut attempts = attempts;
-        // What is put back last stands at the head.
-        attempts.sort_by_key(|attempt| std::cmp::Reverse(attempt.alert.claim));
+        // The oldest first; of those that go back, the one that is put back last stands at the head.
+        let (mut back, mut attempts): (Vec<_>, Vec<_>) = attempts
+            .into_iter()
+            .partition(|attempt| attempt.settlement == Settlement::Return);
+        attempts.sort_by_key(|attempt| attempt.alert.claim);
+        back.sort_by_key(|attempt| std::cmp::Reverse(attempt.alert.claim));
+        attempts.append(&mut back);
         let mut call = scripts::SETTLE_ALERTS.call(&[
             &shared.names.alert_queue,
             names::ALERT_RETRY,
