@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 pub use secrecy::{ExposeSecret, SecretString};
@@ -350,6 +350,12 @@ fn read_key(path: &Path) -> std::io::Result<Option<SecretString>> {
 
 fn make_key(path: &Path) -> std::io::Result<SecretString> {
     let key = random_key()?;
+    if let Some(dir) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)?;
+    }
     // Written beside and renamed, so that a crash never leaves half a key.
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
@@ -395,12 +401,15 @@ mod tests {
 
     #[test]
     fn keys_are_made_once_and_only_readable_by_their_owner() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = Secrets::read(&BTreeMap::new(), Home::Make(dir.path())).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("not/yet/there");
+        let first = Secrets::read(&BTreeMap::new(), Home::Make(&dir)).unwrap();
         assert_eq!(first.made.len(), 2);
+        let mode = fs::metadata(&dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
         let mode = fs::metadata(&first.made[0]).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let second = Secrets::read(&BTreeMap::new(), Home::Make(dir.path())).unwrap();
+        let second = Secrets::read(&BTreeMap::new(), Home::Make(&dir)).unwrap();
         assert!(second.made.is_empty());
         assert_eq!(
             exposed(&first, Secret::IngestApiKey),
@@ -414,7 +423,7 @@ mod tests {
             nothing.get(Secret::IngestApiKey).is_empty(),
             "reading makes nothing"
         );
-        let read = Secrets::read(&BTreeMap::new(), Home::Read(dir.path())).unwrap();
+        let read = Secrets::read(&BTreeMap::new(), Home::Read(&dir)).unwrap();
         assert_eq!(
             exposed(&first, Secret::WebuiApiKey),
             exposed(&read, Secret::WebuiApiKey)

@@ -198,8 +198,15 @@ impl Server {
         let settings = &context.loaded.settings;
         let pod = pod_name(settings);
         // Before the engine: on Redis and PostgreSQL it needs them.
-        let home = Home::Make(context.data_dir());
+        let home = match settings.backend {
+            Backend::Embedded => Home::Make(context.data_dir()),
+            // Each process would make keys of its own.
+            Backend::Distributed => Home::None,
+        };
         let secrets = SecretStore::start(settings, &context.environment, home).await?;
+        if settings.backend == Backend::Distributed {
+            warn_of_unknown(&secrets.current(), roles);
+        }
         let (engine, distributed) = open_engine(context, &pod, roles, &secrets).await?;
         let keys = Arc::new(KeyRing::new());
         keys.set(&secrets.current());
@@ -293,6 +300,26 @@ impl Server {
         }
         self.engine.close().await;
         self.secrets.end().await;
+    }
+}
+
+/// Says what will not work for want of a key. It may come later, so it keeps nobody from starting.
+fn warn_of_unknown(secrets: &Secrets, roles: &[Role]) {
+    for (role, secret, consequence) in [
+        (
+            Role::Ingestor,
+            Secret::IngestApiKey,
+            "every post of events is refused",
+        ),
+        (
+            Role::Forwarder,
+            Secret::MoogApiKey,
+            "deliveries show no key",
+        ),
+    ] {
+        if roles.contains(&role) && secrets.get(secret).is_empty() {
+            tracing::warn!("{} is not known: {consequence}", secret.name());
+        }
     }
 }
 
