@@ -38,9 +38,12 @@ pub fn redis(settings: &Settings, pod: &str, current: &Current) -> Outcome<Redis
         RedisServers::Sentinels { sentinels, master } => {
             let addresses = sentinels
                 .iter()
-                .map(|(host, port)| match host.contains(':') {
-                    true => format!("[{host}]:{port}"),
-                    false => format!("{host}:{port}"),
+                .map(|(host, port)| {
+                    if host.contains(':') {
+                        format!("[{host}]:{port}")
+                    } else {
+                        format!("{host}:{port}")
+                    }
                 })
                 .collect();
             (String::new(), 0, Some(Sentinel { addresses, master }))
@@ -63,7 +66,10 @@ pub fn postgres(settings: &Settings, pod: &str, current: &Current) -> PostgresOp
     PostgresOptions {
         hosts: settings.db_servers(),
         database: settings.db_name.clone(),
-        user: settings.db_user.clone(),
+        user: current()
+            .db_user
+            .clone()
+            .unwrap_or_else(|| settings.db_user.clone()),
         passwords: passwords(current, Secret::DbPass),
         ssl_mode: match settings.db_ssl_mode {
             SslMode::Disable => mutt_postgres::SslMode::Disable,
