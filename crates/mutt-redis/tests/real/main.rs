@@ -1,6 +1,8 @@
 //! The connection against real servers: what it promises while they are started, killed, frozen,
 //! locked and replaced.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
 mod calls;
 mod passwords;
 mod sentinel;
