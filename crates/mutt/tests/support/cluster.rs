@@ -36,7 +36,7 @@ const DLQS: [&str; 4] = [
 /// One role in a process of its own.
 pub struct Role {
     /// The subcommand.
-    pub role: &'static str,
+    command: &'static str,
     /// Its name in this test.
     pub name: String,
     /// Health and metrics, for the ingestor HTTP ingest too.
@@ -81,9 +81,11 @@ impl Role {
             .append(true)
             .open(self.log_path())
             .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mutt"));
+        // It ends by executing MUTT, which then dies with this process, in whatever way that ends.
+        let mut command = Command::new("setpriv");
         command
-            .arg(self.role)
+            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_mutt")])
+            .arg(self.command)
             .env_clear()
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .env("POD_NAME", self.pod())
@@ -279,7 +281,7 @@ impl Cluster {
             own.insert("SYSLOG_TCP_ADDR".to_owned(), syslog.number.to_string());
             own.insert("MUTT_DATA_DIR".to_owned(), dir.display().to_string());
             Role {
-                role,
+                command: role,
                 name: name.to_owned(),
                 port,
                 syslog,
