@@ -215,7 +215,7 @@ pub(crate) async fn rows(
     client: &ClientWrapper,
     filter: &ConfigAuditFilter,
 ) -> Step<Vec<ConfigAuditRow>> {
-    let mut sql = format!("SELECT {COLUMNS} FROM config_audit_log WHERE true");
+    let mut conditions = vec!["true".to_owned()];
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
     let table = filter
         .table_name
@@ -228,17 +228,20 @@ pub(crate) async fn rows(
     let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&limit, Type::INT8)];
     if let Some(table) = &table {
         parameters.push((table, Type::TEXT));
-        sql.push_str(&format!(" AND table_name = ${}", parameters.len()));
+        conditions.push(format!("table_name = ${}", parameters.len()));
     }
     if let Some(key) = &key {
         parameters.push((key, Type::TEXT));
-        sql.push_str(&format!(" AND record_key = ${}", parameters.len()));
+        conditions.push(format!("record_key = ${}", parameters.len()));
     }
     if let Some(before) = &filter.before_id {
         parameters.push((before, Type::INT8));
-        sql.push_str(&format!(" AND id < ${}", parameters.len()));
+        conditions.push(format!("id < ${}", parameters.len()));
     }
-    sql.push_str(" ORDER BY id DESC LIMIT $1");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM config_audit_log WHERE {} ORDER BY id DESC LIMIT $1",
+        conditions.join(" AND ")
+    );
     let rows = client.query_typed(&sql, &parameters).await?;
     rows.iter().map(read).collect()
 }

@@ -118,10 +118,12 @@ pub(crate) fn advice(error: &tokio_postgres::Error) -> &'static str {
 }
 
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    error
+    let inner = error
         .downcast_ref::<std::io::Error>()
-        .and_then(std::io::Error::get_ref)
-        .is_some_and(|inner| inner.is::<rustls::Error>())
+        .and_then(std::io::Error::get_ref);
+    inner
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+        .is_some()
 }
 
 /// What a failed statement means, on a server that is called `server`.

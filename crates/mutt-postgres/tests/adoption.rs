@@ -10,7 +10,7 @@ use mutt_rules::{MatchType, Mode, RuleChange};
 use mutt_testbed::Postgres as Server;
 
 /// As MUTT 2.5 made it, bugs included.
-const SCHEMA: &str = r#"
+const SCHEMA: &str = r"
 CREATE TABLE alert_rules (
     id SERIAL PRIMARY KEY,
     match_string VARCHAR(255), trap_oid VARCHAR(255),
@@ -63,7 +63,7 @@ CREATE FUNCTION drop_old_partitions(retention_months int) RETURNS text LANGUAGE 
 CREATE FUNCTION archive_old_events(retention_days int DEFAULT 90, batch_size int DEFAULT 10000) RETURNS bigint
     LANGUAGE plpgsql AS $$ BEGIN COMMIT; RETURN 0; END $$;
 CREATE VIEW partition_health_summary AS SELECT relname AS partition_name, 1 AS row_count_estimate FROM pg_class;
-"#;
+";
 
 const ROWS: &str = r#"
 INSERT INTO alert_rules (match_string, trap_oid, match_type, priority, prod_handling, dev_handling, team_assignment) VALUES
@@ -129,8 +129,8 @@ async fn adopted(server: &Server) -> (String, Postgres) {
          FROM event_audit_log",
     );
     assert_eq!(after, before, "every row is as it was");
-    let postgres = Postgres::open(options(server, &name, APP)).unwrap();
-    postgres.ready().await.unwrap();
+    let postgres = Postgres::open(options(server, &name, APP)).expect("works");
+    postgres.ready().await.expect("works");
     (name, postgres)
 }
 
@@ -165,7 +165,10 @@ async fn audit_rows_of_old_are_read_and_joined_by_new_ones() {
         event_id: Some(row.event_id),
         ..all()
     };
-    assert_eq!(postgres.audit_rows(by_id).await.unwrap(), [row.clone()]);
+    assert_eq!(
+        postgres.audit_rows(by_id).await.unwrap(),
+        std::slice::from_ref(row)
+    );
     let by_host = AuditFilter {
         hostname: Some("HOST-3".to_owned()),
         ..all()

@@ -34,7 +34,7 @@ async fn rows(postgres: &Postgres) -> Vec<ConfigAuditRow> {
         limit: 100_000,
         ..ConfigAuditFilter::default()
     };
-    postgres.config_audit(&filter).await.unwrap()
+    postgres.config_audit(&filter).await.expect("rows")
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn what_cannot_be_stored_is_refused_or_replaced() {
         matches!(&error, EngineError::Invalid(text) if text.contains("match_string")),
         "{error:?}"
     );
-    let hostile = json!({"a\0": ["\0", 1e300, 0.1, 1e16, -0.0, u64::MAX, i64::MIN, 12345678901234567890_u64, null]});
+    let hostile = json!({"a\0": ["\0", 1e300, 0.1, 1e16, -0.0, u64::MAX, i64::MIN, 12_345_678_901_234_567_890_u64, null]});
     let mut change = by("nul\0 reason");
     change.by = "x".repeat(1000);
     change.correlation_id = Some("\0".to_owned());

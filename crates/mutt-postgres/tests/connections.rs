@@ -392,14 +392,14 @@ fn standby_of(primary: &Server, dir: &std::path::Path) -> Server {
         .arg(primary.dir().join("data"))
         .arg(dir.join("data"))
         .status();
-    assert!(copied.unwrap().success());
+    assert!(copied.expect("cp runs").success());
     // With the owner of the other files.
     let signal = std::process::Command::new("cp")
         .arg("-a")
         .arg(dir.join("data/PG_VERSION"))
         .arg(dir.join("data/standby.signal"))
         .status();
-    assert!(signal.unwrap().success());
+    assert!(signal.expect("cp runs").success());
     primary.restart();
     Server::builder().fsync(false).dir(dir).start()
 }

@@ -62,7 +62,7 @@ pub(super) async fn grant(client: &ClientWrapper, role: &str) -> Step<()> {
         return Ok(());
     }
     let role = quoted(role);
-    let mut sql = String::from("BEGIN;\n");
+    let mut statements = vec!["BEGIN".to_owned()];
     let partitions = client
         .query_typed(
             "SELECT inhrelid::regclass::text FROM pg_inherits
@@ -73,15 +73,12 @@ pub(super) async fn grant(client: &ClientWrapper, role: &str) -> Step<()> {
         .await?;
     for row in partitions {
         let table: String = row.try_get(0)?;
-        sql.push_str(&format!(
-            "REVOKE ALL ON {table} FROM PUBLIC, {role}; GRANT SELECT ON {table} TO {role};\n"
-        ));
+        statements.push(format!("REVOKE ALL ON {table} FROM PUBLIC, {role}"));
+        statements.push(format!("GRANT SELECT ON {table} TO {role}"));
     }
     for (table, rights) in TABLES {
-        sql.push_str(&format!(
-            "REVOKE ALL ON public.{table} FROM PUBLIC, {role};
-             GRANT {rights} ON public.{table} TO {role};\n"
-        ));
+        statements.push(format!("REVOKE ALL ON public.{table} FROM PUBLIC, {role}"));
+        statements.push(format!("GRANT {rights} ON public.{table} TO {role}"));
     }
     let sequences = client
         .query_typed(
@@ -93,15 +90,16 @@ pub(super) async fn grant(client: &ClientWrapper, role: &str) -> Step<()> {
         .await?;
     for row in sequences {
         let sequence: String = row.try_get(0)?;
-        sql.push_str(&format!("GRANT USAGE ON SEQUENCE {sequence} TO {role};\n"));
+        statements.push(format!("GRANT USAGE ON SEQUENCE {sequence} TO {role}"));
     }
-    sql.push_str(&format!(
+    statements.push(format!(
         "GRANT USAGE ON SEQUENCE public.claim_block_seq TO {role};
          GRANT USAGE ON SCHEMA public TO {role};
          REVOKE ALL ON FUNCTION public.drop_old_partitions(integer) FROM PUBLIC, {role};
          GRANT EXECUTE ON FUNCTION public.create_monthly_partition(date) TO {role};
          COMMIT"
     ));
+    let sql = statements.join(";\n");
     client.batch_execute(&sql).await?;
     Ok(())
 }

@@ -17,7 +17,7 @@ pub const APP: &str = "mutt_app";
 pub const OWNER: &str = "mutt_owner";
 pub const PASSWORD: &str = "app-secret";
 /// Longer than anything takes on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Makes the roles where they are missing.
 pub fn make_roles(server: &Server) {
