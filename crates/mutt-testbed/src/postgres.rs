@@ -116,7 +116,7 @@ impl PostgresBuilder {
         let programs = programs()?;
         let user = server_user()?;
         let directory = match &self.dir {
-            Some(dir) => Directory::kept(dir.clone())?,
+            Some(dir) => Directory::kept(dir)?,
             None => Directory::new("postgres")?,
         };
         let port = self

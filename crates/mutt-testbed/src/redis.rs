@@ -153,7 +153,7 @@ impl RedisBuilder {
 
     fn prepare(&self) -> Result<Redis> {
         let directory = match &self.dir {
-            Some(dir) => Directory::kept(dir.clone())?,
+            Some(dir) => Directory::kept(dir)?,
             None => Directory::new("redis")?,
         };
         let port = self

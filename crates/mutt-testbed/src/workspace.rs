@@ -60,9 +60,10 @@ impl Directory {
     }
 
     /// A directory that outlives this value; created where it does not exist.
-    pub(crate) fn kept(path: PathBuf) -> Result<Self> {
+    pub(crate) fn kept(path: &Path) -> Result<Self> {
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self::Kept(path))
+        // Programs that run elsewhere get it as an option.
+        Ok(Self::Kept(path.canonicalize()?))
     }
 
     pub(crate) fn path(&self) -> &Path {

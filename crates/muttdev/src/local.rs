@@ -11,7 +11,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
@@ -126,9 +126,10 @@ fn stop<'a>(dir: &Path, services: impl Iterator<Item = &'a &'static Service> + C
         };
         service.record(dir).signal(signal);
     }
+    let deadline = Instant::now() + STOP_LIMIT;
     for service in running {
         let record = service.record(dir);
-        if !record.wait_for_end(STOP_LIMIT) {
+        if !record.wait_for_end(deadline.saturating_duration_since(Instant::now())) {
             eprintln!(
                 "{} has not ended after {} s and is killed; see {}",
                 service.name,
