@@ -144,6 +144,7 @@ impl Pusher {
                     }
                 }
                 (None, Some(spool)) if !self.shared.is_open() => {
+                    tracing::warn!("Redis is away: events are spooled here until it is back");
                     self.spool(&spool, line.drain(..)).await;
                 }
                 (None, spool) => self.push_group(&mut line, spool.as_deref()).await,

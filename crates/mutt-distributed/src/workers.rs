@@ -12,7 +12,7 @@ use mutt_redis::redis;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::{Doubtful, Phase};
-use crate::engine::{Distributed, Shared, closed};
+use crate::engine::{Distributed, Shared, closed, unavailable};
 use crate::{deliveries, envelope, names, takeover};
 
 /// What a heartbeat says. That of 2.5 says `alive`.
@@ -213,6 +213,10 @@ impl Workers for Distributed {
 impl Shared {
     /// Whether Redis can be written.
     pub async fn redis_ready(&self) -> Result<()> {
+        if !self.is_open() {
+            // Whoever asks wants to know now, and why.
+            self.redis.ready(Duration::ZERO).await.map_err(unavailable)?;
+        }
         let mut probe = redis::cmd("SET");
         probe
             .arg(format!("mutt:probe:{}", self.instance))

@@ -73,10 +73,17 @@ impl Api {
                  directory with --data-dir",
                 self.base
             ))),
-            status => Err(Failure::failed(format!(
-                "{}{path} answered {status}",
-                self.base
-            ))),
+            status => {
+                let problem: serde_json::Value = answer.json().await.unwrap_or_default();
+                let why = ["detail", "error", "message"]
+                    .into_iter()
+                    .find_map(|name| problem[name].as_str())
+                    .map_or_else(String::new, |why| format!(": {why}"));
+                Err(Failure::failed(format!(
+                    "{}{path} answered {status}{why}",
+                    self.base
+                )))
+            }
         }
     }
 
