@@ -32,10 +32,15 @@ struct Query {
 }
 
 impl Query {
+    /// Adds a parameter; returns what stands for it.
+    fn value(&mut self, value: impl ToSql + Send + Sync + 'static, kind: Type) -> String {
+        self.parameters.push((Box::new(value), kind));
+        format!("${}", self.parameters.len())
+    }
+
     /// Adds a condition; `?` stands for the value.
     fn and(&mut self, condition: &str, value: impl ToSql + Send + Sync + 'static, kind: Type) {
-        self.parameters.push((Box::new(value), kind));
-        let place = format!("${}", self.parameters.len());
+        let place = self.value(value, kind);
         self.conditions.push(condition.replace('?', &place));
     }
 
@@ -108,14 +113,13 @@ fn statement(filter: &AuditFilter) -> (String, Query) {
     let mut query = query(filter);
     let conditions = query.conditions();
     let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    query.and("?", limit, Type::INT8);
-    let limit = query.parameters.len();
+    let limit = query.value(limit, Type::INT8);
     // PostgreSQL thinks that times and numbers have nothing to do with one another, and would walk
     // back from the newest row to a time long ago. An expression has no index to walk along.
     let order = if is_narrow(filter) { "(id + 0)" } else { "id" };
     let sql = format!(
         "SELECT {COLUMNS} FROM event_audit_log WHERE {conditions} ORDER BY {order} DESC \
-         LIMIT ${limit}"
+         LIMIT {limit}"
     );
     (sql, query)
 }

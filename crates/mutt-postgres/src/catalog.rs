@@ -195,9 +195,8 @@ impl Catalog for Postgres {
     }
 
     async fn rule(&self, id: i64) -> Result<Rule> {
-        reading!(self, |client| rules::get(client, id)
-            .await?
-            .ok_or_else(|| no_rule(id).into()))
+        let found: Result<_> = reading!(self, |client| rules::get(client, id).await);
+        found?.ok_or_else(|| no_rule(id))
     }
 
     async fn add_rules(&self, drafts: Vec<RuleDraft>, by: &Change) -> Result<Vec<Rule>> {

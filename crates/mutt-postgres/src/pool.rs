@@ -95,7 +95,8 @@ impl managed::Manager for Manager {
             return Err(error);
         }
         let generation = self.generation.load(Ordering::Acquire);
-        match self.dial.open().await {
+        // In a box: opening takes a large future, which every call would carry.
+        match Box::pin(self.dial.open()).await {
             Ok(Opened { client, server }) => {
                 *self.outage.lock() = None;
                 Ok(Session {

@@ -16,7 +16,7 @@ use tokio_postgres::NoTls;
 const POD: &str = "test-pod";
 
 async fn count(postgres: &Postgres) -> u64 {
-    postgres.audit_count().await.unwrap()
+    postgres.audit_count().await.expect("answered")
 }
 
 fn all() -> AuditFilter {
@@ -136,14 +136,16 @@ async fn paused(server: &Server, name: &str, pod: &str, claim: i64) -> tokio_pos
         common::PASSWORD,
         mutt_postgres::application_name(pod)
     );
-    let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
+    let (client, connection) = tokio_postgres::connect(&config, NoTls)
+        .await
+        .expect("works");
     tokio::spawn(connection);
     client
         .batch_execute(&format!(
             "BEGIN; INSERT INTO applied_claims (claim, pod, state) VALUES ({claim}, '{pod}', 'applied')"
         ))
         .await
-        .unwrap();
+        .expect("works");
     client
 }
 

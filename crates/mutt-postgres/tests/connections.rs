@@ -11,7 +11,7 @@ use common::{
 };
 use mutt_engine::{Audit, EngineError};
 use mutt_postgres::{Applied, Postgres, PostgresOptions, SslMode};
-use mutt_testbed::Postgres as Server;
+use mutt_testbed::{Postgres as Server, Proxy};
 use parking_lot::Mutex;
 
 fn text(error: &EngineError) -> &str {
@@ -499,4 +499,60 @@ async fn a_frozen_server_is_noticed_and_its_return_too() {
     assert!(start.elapsed() < PATIENCE);
     server.resume();
     eventually("it is back", async || postgres.ready().await.ok()).await;
+}
+
+/// The network swallows the answer to a commit: handed in again, the claim is found applied.
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_happens_once() {
+    let server = Server::shared();
+    let (name, direct) = database(server).await;
+    let proxy = Proxy::to_port(server.port());
+    let postgres = Postgres::open(PostgresOptions {
+        hosts: vec![("127.0.0.1".to_owned(), proxy.port())],
+        statement_timeout: Duration::from_millis(500),
+        ..options(server, &name, APP)
+    })
+    .unwrap();
+    let (events, rows) = claim(10, now());
+    // The statements are known to the server before answers are lost.
+    let applied = postgres.apply(1, "pod", &events, &rows, b"").await.unwrap();
+    assert_eq!(applied, Applied::Now);
+    let (events, rows) = claim(10, now());
+    proxy.lose_answers();
+    let error = postgres
+        .apply(2, "pod", &events, &[], b"two")
+        .await
+        .unwrap_err();
+    assert!(text(&error).contains("in time"), "{error}");
+    proxy.thaw();
+    let again = postgres
+        .apply(2, "pod", &events, &[], b"other")
+        .await
+        .unwrap();
+    assert_eq!(again, Applied::Before(b"two".to_vec()));
+
+    // Cut off anywhere between BEGIN and COMMIT, a claim is applied whole or not at all.
+    for number in 3..30 {
+        let apply = postgres.apply(number, "pod", &events, &rows, b"e");
+        let cut = async {
+            tokio::time::sleep(Duration::from_micros(number * 100)).await;
+            proxy.cut();
+        };
+        let (applied, ()) = tokio::join!(apply, cut);
+        if applied.is_err() {
+            eventually("it is known what became of it", async || {
+                postgres
+                    .apply(number, "pod", &events, &rows, b"e")
+                    .await
+                    .ok()
+            })
+            .await;
+        }
+    }
+    // All of them had the same events.
+    assert_eq!(direct.audit_count().await.unwrap(), 20);
+    assert_eq!(
+        server.sql_in(&name, "SELECT count(*) FROM event_audit_log"),
+        "20"
+    );
 }

@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 fn fill(server: &Server, name: &str, rows: u64) {
     server.sql_in(
         name,
-        &format!(
-            "SELECT create_monthly_partition(day::date) FROM generate_series(now() - interval '5 months', now(), interval '1 month') AS day"
-        ),
+        "SELECT create_monthly_partition(day::date) FROM generate_series(now() - interval '5 months', now(), interval '1 month') AS day",
     );
     let step = 100_000;
     for first in (0..rows).step_by(step) {
