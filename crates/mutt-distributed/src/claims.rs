@@ -166,11 +166,11 @@ impl Claims {
         self.state.lock().known.get(&claim).cloned()
     }
 
-    /// How a claim ended that was held here; `None` where that is not known.
-    pub fn ended(&self, claim: u64) -> Option<Option<Settled>> {
+    /// What the decision of a claim did that was held here lately.
+    pub fn decided(&self, claim: u64) -> Option<Settled> {
         let state = self.state.lock();
         let ended = state.ended.iter().rev().find(|(ended, _)| *ended == claim);
-        ended.map(|&(_, settled)| settled)
+        ended.and_then(|&(_, settled)| settled)
     }
 
     /// A claim ended: with this, or because it is not ours.

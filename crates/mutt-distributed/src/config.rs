@@ -32,17 +32,14 @@ impl DynamicConfig for Distributed {
 impl Shared {
     /// The copy follows, and everybody hears of it. Where Redis is away the copy follows later.
     async fn changed(&self, change: &ConfigChange) {
-        let command = match &change.new_value {
-            Some(value) => {
-                let mut set = redis::cmd("SET");
-                set.arg(names::config(&change.key)).arg(value);
-                set
-            }
-            None => {
-                let mut delete = redis::cmd("DEL");
-                delete.arg(names::config(&change.key));
-                delete
-            }
+        let command = if let Some(value) = &change.new_value {
+            let mut set = redis::cmd("SET");
+            set.arg(names::config(&change.key)).arg(value);
+            set
+        } else {
+            let mut delete = redis::cmd("DEL");
+            delete.arg(names::config(&change.key));
+            delete
         };
         if let Err(error) = self.call::<redis::Value>(&command).await {
             tracing::warn!(%error, key = change.key, "the copy of a setting in Redis follows later");

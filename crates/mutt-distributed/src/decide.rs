@@ -18,8 +18,7 @@ use crate::{names, scripts};
 pub async fn decide(shared: &Shared, decision: &Decision) -> Result<Settled> {
     let claim = &decision.claim;
     let Some(known) = shared.claims.known(claim.id) else {
-        let ended = shared.claims.ended(claim.id).flatten();
-        return ended.ok_or(EngineError::Fenced);
+        return shared.claims.decided(claim.id).ok_or(EngineError::Fenced);
     };
     let mut phase = known.phase.lock().await;
     match *phase {

@@ -214,12 +214,11 @@ impl Pusher {
 
     /// The number under which something is pushed, or spooled where that fails.
     fn number(&mut self, spool: Option<&Spool>) -> Result<u64> {
-        match spool {
-            Some(spool) => spool.number(),
-            None => {
-                self.pushes += 1;
-                Ok(self.pushes)
-            }
+        if let Some(spool) = spool {
+            spool.number()
+        } else {
+            self.pushes += 1;
+            Ok(self.pushes)
         }
     }
 

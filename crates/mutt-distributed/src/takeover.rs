@@ -16,7 +16,7 @@ use crate::engine::Shared;
 use crate::{decide, names, scripts};
 
 /// How long one pod recovers before another may try.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 
 /// Puts the elements of a claim back at the head of their queue. `None` where it is not there.
 pub async fn return_claim(

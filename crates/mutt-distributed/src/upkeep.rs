@@ -18,7 +18,7 @@ use crate::{dead_letters, deliveries, names, takeover};
 /// Between two rounds of small things.
 const ROUND: Duration = Duration::from_secs(1);
 /// Between two rounds of large things, over all processes.
-const LARGE_ROUND: Duration = Duration::from_secs(300);
+const LARGE_ROUND: Duration = Duration::from_mins(5);
 /// Between two looks at a Redis that was refused.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Months of partitions made ahead.
@@ -123,7 +123,7 @@ async fn look(shared: Arc<Shared>) {
             }
         }
         let again = match &*shared.gate.borrow() {
-            Gate::Open(_) => Duration::from_secs(3600),
+            Gate::Open(_) => Duration::from_hours(1),
             Gate::Unknown => Duration::from_millis(100),
             Gate::Refused(_) => LOOK_AGAIN,
         };
@@ -221,9 +221,9 @@ async fn rounds(shared: Arc<Shared>) {
             && let Err(error) = shared.postgres.forget(&finished).await
         {
             tracing::debug!(%error, "finished claims are forgotten later");
-            finished
-                .into_iter()
-                .for_each(|claim| shared.claims.finished(claim));
+            for claim in finished {
+                shared.claims.finished(claim);
+            }
         }
     }
 }
