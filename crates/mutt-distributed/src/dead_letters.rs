@@ -211,9 +211,7 @@ impl Act<'_> {
         };
         let key = Some(self.queue.name());
         let postgres = &self.shared.postgres;
-        postgres
-            .record(operation, TABLE, key, Some(old), now, self.by)
-            .await?;
+        Box::pin(postgres.record(operation, TABLE, key, Some(old), now, self.by)).await?;
         self.recorded += new;
         Ok(())
     }

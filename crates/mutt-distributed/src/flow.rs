@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, Unit};
 use mutt_engine::{Circuit, CircuitPolicy, CircuitState, Flow, Limit, Permit, Result};
 use mutt_redis::{Cmd, redis};
 
@@ -46,19 +46,21 @@ fn state(name: &str) -> CircuitState {
         .unwrap_or(CircuitState::Closed)
 }
 
+/// A time as MUTT 2.5 wrote it, seconds since 1970 with a fraction: as exact as µs.
+pub(crate) fn from_epoch(seconds: f64) -> Option<Timestamp> {
+    let since = SignedDuration::try_from_secs_f64(seconds).ok()?;
+    let at = Timestamp::from_duration(since).ok()?;
+    at.round(Unit::Microsecond).ok()
+}
+
 /// A circuit as it stands in Redis.
 fn circuit(state_name: Option<&str>, failures: Option<&str>, open_time: Option<&str>) -> Circuit {
     let failures = failures.and_then(|failures| failures.trim().parse::<u64>().ok());
-    let seconds = open_time.and_then(|seconds| seconds.trim().parse::<f64>().ok());
-    let opened_at = seconds.and_then(|seconds| {
-        let micros = (seconds * 1e6).round();
-        // The cast saturates, and what is no time is none.
-        Timestamp::from_microsecond(micros as i64).ok()
-    });
+    let seconds = open_time.and_then(|seconds| seconds.trim().parse().ok());
     Circuit {
         state: state(state_name.unwrap_or_default()),
         failures: u32::try_from(failures.unwrap_or(0)).unwrap_or(u32::MAX),
-        opened_at,
+        opened_at: seconds.and_then(from_epoch),
     }
 }
 
@@ -161,7 +163,7 @@ mod tests {
             opened_at: None,
         };
         assert_eq!(circuit(None, None, None), closed);
-        assert_eq!(circuit(Some("what"), Some("-1"), Some("NaN?")), closed);
+        assert_eq!(circuit(Some("what"), Some("-1"), Some("NaN")), closed);
         assert_eq!(circuit(None, Some(""), Some("1e300")), closed);
     }
 

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::envelope::{self, History};
+use crate::flow::from_epoch;
 use crate::names::Names;
 
 /// An entry, read.
@@ -233,10 +234,7 @@ impl Old {
     fn failed_at(&self) -> Option<Timestamp> {
         match self.field("failed_at")? {
             Value::String(text) => text.parse().ok(),
-            number => {
-                let micros = (number.as_f64()? * 1e6).round();
-                Timestamp::from_microsecond(micros as i64).ok()
-            }
+            number => from_epoch(number.as_f64()?),
         }
     }
 
@@ -259,8 +257,8 @@ mod tests {
         Letter::read(queue, entry.as_bytes(), &mut Numbering::default())
     }
 
-    fn at(text: &str) -> Option<Timestamp> {
-        Some(text.parse().unwrap())
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
     }
 
     #[test]
@@ -282,7 +280,7 @@ mod tests {
             (failed.reason, failed.attempts),
             (Reason::RetriesExhausted, 6)
         );
-        assert_eq!(failed.last_failed_at, at("2025-01-02T03:04:05Z"));
+        assert_eq!(failed.last_failed_at, Some(at("2025-01-02T03:04:05Z")));
         assert_eq!(failed.first_failed_at, failed.last_failed_at);
 
         let shed = read(
@@ -291,7 +289,7 @@ mod tests {
         );
         assert_eq!(shed.reason, Reason::Shed);
         assert_eq!(shed.detail, "shedding_reason: alert_queue_full");
-        assert_eq!(shed.last_failed_at, at("2023-11-14T22:13:20.5Z"));
+        assert_eq!(shed.last_failed_at, Some(at("2023-11-14T22:13:20.5Z")));
 
         let retried = read(Dlq::Alerter, r#"{"message":"m","_retry_count":"3"}"#);
         assert_eq!(

@@ -53,9 +53,10 @@ end
 local youngest_from, youngest_to, youngest
 if next > first then
     youngest_from, youngest_to, youngest = entry(next - 1)
-    -- The clock was set back: nobody knows how long ago the grants were, so they are of now.
     if not youngest or youngest_to > now then
-        begin_with(math.max(used, 1))
+        -- The clock was set back: nobody knows how long ago the grants were, so they are of now. Where
+        -- they are not there, nobody knows how many.
+        begin_with(youngest and math.max(used, 1) or limit)
         youngest_from, youngest_to, youngest = now, now, used
     end
 end
