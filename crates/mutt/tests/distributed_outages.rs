@@ -209,6 +209,29 @@ async fn servers_that_stand_still_and_go_on() {
     cluster.settle_up(&ledger, senders).await;
 }
 
+/// Redis did what it was asked, the ingestor did not hear of it and took the events into its spool,
+/// and died before it could ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ingestor_that_dies_without_knowing_what_redis_took_repeats_nothing() {
+    let (mut cluster, ledger, senders) = at_work(Wanted {
+        proxies: true,
+        ..Wanted::default()
+    })
+    .await;
+    let proxy = cluster.redis_proxy.take().unwrap();
+    for _ in 0..3 {
+        proxy.lose_answers();
+        // What is acknowledged now is in the spool, and some of it in Redis as well.
+        cluster.progress(&ledger, 100).await;
+        cluster.ingestor.kill();
+        proxy.cut();
+        proxy.thaw();
+        cluster.ingestor.start().await;
+        cluster.decisions(100).await;
+    }
+    cluster.settle_up(&ledger, senders).await;
+}
+
 /// Whether a pod has claims.
 fn holds(cluster: &Cluster, stage: &str, pod: &str) -> bool {
     let key = format!("mutt:claims:{stage}:{pod}");
