@@ -61,7 +61,7 @@ impl Directory {
 
     /// A directory that outlives this value; created where it does not exist.
     pub(crate) fn kept(path: &Path) -> Result<Self> {
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
         // Programs that run elsewhere get it as an option.
         Ok(Self::Kept(path.canonicalize()?))
     }

@@ -1,6 +1,6 @@
 //! `cargo muttdev up`, `down`, `logs`: a whole distributed MUTT on this machine, in the background.
 //!
-//! Everything is under `target/muttdev/`: settings, process ids, logs, data. Only processes that
+//! Everything is in one directory, `target/muttdev/` by default: settings, process ids, logs, data. Only processes that
 //! are noted there are ever stopped.
 
 mod record;
@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use rustix::process::Signal;
 
 use self::service::{SERVICES, Service};
@@ -24,12 +25,29 @@ use crate::shell::{cargo, run_it, target_dir};
 /// Beyond MUTT's own time for finishing its work.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
+/// Which set-up is meant.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Where the set-up is; one per directory [default: target/muttdev]
+    #[arg(long, env = "MUTTDEV_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Place {
+    fn directory(&self) -> Result<PathBuf> {
+        let default = || target_dir().join("muttdev");
+        let dir = self.dir.clone().unwrap_or_else(default);
+        let made = fs::create_dir_all(&dir).and_then(|()| dir.canonicalize());
+        made.with_context(|| dir.display().to_string())
+    }
+}
+
 /// Starts what does not run yet: everything, or the services named and the servers they need.
-pub fn up(names: &[String], release: bool) -> Result<()> {
+pub fn up(place: &Place, names: &[String], release: bool) -> Result<()> {
     let wanted = choose(names)?;
     let (servers, roles) = parts(&wanted);
     setup::run(Purpose::Servers)?;
-    let dir = directory()?;
+    let dir = place.directory()?;
     let _one_at_a_time = lock(&dir)?;
     let mutt = mutt(release);
     if !roles.is_empty() {
@@ -79,12 +97,12 @@ fn start(services: &[&Service], dir: &Path, mutt: &Path, settings: &Settings) ->
 }
 
 /// Stops what [`up`] started: everything, or the services named; roles before servers.
-pub fn down(names: &[String], wipe: bool) -> Result<()> {
+pub fn down(place: &Place, names: &[String], wipe: bool) -> Result<()> {
     if wipe && !names.is_empty() {
         bail!("--wipe is for everything at once; leave the names away");
     }
     let wanted = choose(names)?;
-    let dir = directory()?;
+    let dir = place.directory()?;
     let _one_at_a_time = lock(&dir)?;
     stop(&dir, wanted.iter().filter(|service| !service.is_server()));
     stop(&dir, wanted.iter().filter(|service| service.is_server()));
@@ -144,8 +162,8 @@ fn stop<'a>(dir: &Path, services: impl Iterator<Item = &'a &'static Service> + C
 }
 
 /// Shows the logs' last lines, and what follows where that is asked for.
-pub fn logs(names: &[String], lines: u32, follow: bool) -> Result<()> {
-    let dir = directory()?;
+pub fn logs(place: &Place, names: &[String], lines: u32, follow: bool) -> Result<()> {
+    let dir = place.directory()?;
     let files: Vec<PathBuf> = choose(names)?
         .iter()
         .map(|service| service.log(&dir))
@@ -181,12 +199,6 @@ fn choose(names: &[String]) -> Result<Vec<&'static Service>> {
         .iter()
         .filter(|service| names.is_empty() || names.iter().any(|name| service.is_meant_by(name)))
         .collect())
-}
-
-fn directory() -> Result<PathBuf> {
-    let dir = target_dir().join("muttdev");
-    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    Ok(dir)
 }
 
 fn lock(dir: &Path) -> Result<fs::File> {
@@ -239,14 +251,19 @@ fn show(dir: &Path, mutt: &Path, settings: &Settings) {
     -d '{{\"hostname\":\"r1\",\"message\":\"LINK-DOWN\"}}' http://127.0.0.1:{ingestor}/ingest
   {mutt} tail                 (also: status, top, doctor, dlq)
   curl http://127.0.0.1:{mock}/mock/stats          (what the pretend Moogsoft got)
-  cargo muttdev logs --service alerter --tail 50
-  cargo muttdev down          (data stays; --wipe removes it)
+  cargo muttdev logs{place} --service alerter --tail 50
+  cargo muttdev down{place}          (data stays; --wipe removes it)
 
 Syslog arrives at port {syslog}, UDP and TCP. Logs and data: {dir}",
         env = settings::file(dir).display(),
         rules = crate::shell::root()
             .join("crates/mutt/src/cli/demo_rules.json")
             .display(),
+        place = if dir == target_dir().join("muttdev") {
+            String::new()
+        } else {
+            format!(" --dir {}", dir.display())
+        },
         ingestor = port("ingestor"),
         mock = port("mock-moog"),
         syslog = port("syslog"),

@@ -49,6 +49,8 @@ enum Task {
         /// Build for speed
         #[arg(long)]
         release: bool,
+        #[command(flatten)]
+        place: local::Place,
     },
     /// Stop what `up` started
     Down {
@@ -58,6 +60,8 @@ enum Task {
         /// Remove all data as well
         #[arg(long)]
         wipe: bool,
+        #[command(flatten)]
+        place: local::Place,
     },
     /// Show the logs of what `up` started
     Logs {
@@ -70,6 +74,8 @@ enum Task {
         /// Go on with what is added
         #[arg(long, short)]
         follow: bool,
+        #[command(flatten)]
+        place: local::Place,
     },
     /// Format the code
     Fmt,
@@ -127,13 +133,22 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Test { quick, filter } => test(quick, filter.as_deref()),
         Task::Setup => setup::run(Purpose::Tests),
-        Task::Up { services, release } => local::up(&services, release),
-        Task::Down { services, wipe } => local::down(&services, wipe),
+        Task::Up {
+            services,
+            release,
+            place,
+        } => local::up(&place, &services, release),
+        Task::Down {
+            services,
+            wipe,
+            place,
+        } => local::down(&place, &services, wipe),
         Task::Logs {
             services,
             tail,
             follow,
-        } => local::logs(&services, tail, follow),
+            place,
+        } => local::logs(&place, &services, tail, follow),
         Task::Fmt => run_it(&mut cargo(&["fmt", "--all"])),
         Task::Lint => lint(),
         Task::Type => run_it(&mut cargo(&["check", "--workspace", "--all-targets"])),

@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-fn muttdev(target: &Path, arguments: &[&str]) -> Output {
+fn muttdev(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_muttdev"))
         .args(arguments)
-        .env("CARGO_TARGET_DIR", target)
-        .env("TMPDIR", target)
+        .env("MUTTDEV_DIR", dir)
+        .env("TMPDIR", dir)
         .output()
         .expect("muttdev was built")
 }
 
 /// Standard output of a command that succeeds.
-fn succeed(target: &Path, arguments: &[&str]) -> String {
-    let output = muttdev(target, arguments);
+fn succeed(dir: &Path, arguments: &[&str]) -> String {
+    let output = muttdev(dir, arguments);
     assert!(
         output.status.success(),
         "{arguments:?}: {}",
@@ -43,34 +43,34 @@ impl Drop for Stopped<'_> {
 
 #[test]
 fn servers_start_once_keep_their_data_and_stop() {
-    let target = tempfile::Builder::new()
+    let dir = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .tempdir()
         .unwrap();
-    let target = target.path();
-    let _stopped = Stopped(target);
-    let first = succeed(target, &["up", "redis", "postgres"]);
-    let again = succeed(target, &["up", "redis", "postgres"]);
+    let dir = dir.path();
+    let _stopped = Stopped(dir);
+    let first = succeed(dir, &["up", "redis", "postgres"]);
+    let again = succeed(dir, &["up", "redis", "postgres"]);
     assert_eq!(first, again);
-    let logs = succeed(target, &["logs", "--service", "postgres", "--tail", "100"]);
+    let logs = succeed(dir, &["logs", "--service", "postgres", "--tail", "100"]);
     assert!(logs.contains("ready to accept connections"), "{logs}");
 
-    succeed(target, &["down", "redis"]);
-    let socket = target.join("muttdev/redis/redis.sock");
+    succeed(dir, &["down", "redis"]);
+    let socket = dir.join("redis/redis.sock");
     assert!(std::os::unix::net::UnixStream::connect(&socket).is_err());
-    let third = succeed(target, &["up", "redis"]);
+    let third = succeed(dir, &["up", "redis"]);
     assert_eq!(address(&first, "redis"), address(&third, "redis"));
     assert_eq!(address(&first, "postgres"), address(&third, "postgres"));
 
-    succeed(target, &["down", "--wipe"]);
-    assert!(!target.join("muttdev/postgres").exists());
-    assert!(!target.join("muttdev/mutt.env").exists());
+    succeed(dir, &["down", "--wipe"]);
+    assert!(!dir.join("postgres").exists());
+    assert!(!dir.join("mutt.env").exists());
 }
 
 #[test]
 fn a_service_that_does_not_exist_is_named() {
-    let target = tempfile::tempdir().unwrap();
-    let output = muttdev(target.path(), &["up", "redsi"]);
+    let dir = tempfile::tempdir().unwrap();
+    let output = muttdev(dir.path(), &["up", "redsi"]);
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("no service redsi"), "{error}");
