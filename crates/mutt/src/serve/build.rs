@@ -172,6 +172,13 @@ impl Build<'_> {
             pod: self.pod.clone(),
             max_retries: u32::try_from(settings.alerter_max_retries).unwrap_or(u32::MAX),
             heartbeat_interval: Duration::from_secs(settings.alerter_heartbeat_interval),
+            // Nobody is dead before three intervals are over.
+            janitor_interval: Duration::from_secs(
+                settings
+                    .alerter_heartbeat_interval
+                    .saturating_mul(3)
+                    .min(30),
+            ),
             shutdown_grace: Duration::from_secs(settings.shutdown_grace_seconds),
             unhandled_scope: match settings.unhandled_event_scope {
                 Scope::Host => UnhandledScope::Host,
