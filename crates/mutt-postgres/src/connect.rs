@@ -117,6 +117,11 @@ impl Dial {
             };
             password = passwords.next();
             if password.is_none() || !is_wrong_password(&error) {
+                if is_wrong_password(&error)
+                    && let Some(tell) = &self.options.on_refused
+                {
+                    tell();
+                }
                 let tried = match count {
                     0 => " (no password was given)",
                     1 => "",

@@ -25,7 +25,7 @@ mod tls;
 use mutt_engine::Result;
 
 pub use claims::{Applied, Standing};
-pub use options::{Passwords, PostgresOptions, SslMode, application_name};
+pub use options::{OnRefused, Passwords, PostgresOptions, SslMode, application_name};
 pub use pool::PoolStatus;
 
 use connect::{Dial, LOCK_TIMEOUT};
@@ -68,6 +68,15 @@ impl Postgres {
     /// they are free. New ones ask for passwords anew, as always.
     pub fn renew(&self) {
         self.sessions.renew();
+    }
+
+    /// Closes connections that ended, and those that nobody has needed for minutes, and opens some
+    /// ahead where there are fewer than `pool_min`. Meant to be called every second or so.
+    ///
+    /// # Errors
+    /// `Unavailable` where none can be opened.
+    pub async fn tend(&self) -> Result<()> {
+        self.sessions.tend().await
     }
 
     /// Closes idle connections, and others when they are free; waits for those for a few seconds. No

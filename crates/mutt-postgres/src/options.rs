@@ -11,6 +11,9 @@ use secrecy::SecretString;
 /// Gives the passwords to try, current first, each time a connection is opened. Empty: none.
 pub type Passwords = Arc<dyn Fn() -> Vec<SecretString> + Send + Sync>;
 
+/// Is told that a server refused every password. Must not wait; called for each refusal.
+pub type OnRefused = Arc<dyn Fn() + Send + Sync>;
+
 /// The most bytes that PostgreSQL keeps of an `application_name`.
 const APPLICATION_NAME_MAX: usize = 63;
 
@@ -85,10 +88,15 @@ pub struct PostgresOptions {
     pub user: String,
     /// What to log in with.
     pub passwords: Passwords,
+    /// Told when none of the passwords was right, so that better ones can be looked for.
+    pub on_refused: Option<OnRefused>,
     /// How much TLS is asked for.
     pub ssl_mode: SslMode,
     /// Certificates (PEM) of the authority; needed by `verify-ca` and `verify-full`.
     pub ssl_root_cert: Option<PathBuf>,
+    /// Connections that [`Postgres::tend`](crate::Postgres::tend) opens ahead and keeps, at most
+    /// `pool_max`.
+    pub pool_min: usize,
     /// The most connections, from 1.
     pub pool_max: usize,
     /// The pod: sessions are named after it ([`application_name`]).
@@ -108,8 +116,10 @@ impl PostgresOptions {
             database: "mutt".to_owned(),
             user: user.into(),
             passwords: Arc::new(Vec::new),
+            on_refused: None,
             ssl_mode: SslMode::Disable,
             ssl_root_cert: None,
+            pool_min: 0,
             pool_max: 10,
             pod: "mutt".to_owned(),
             connect_timeout: Duration::from_secs(5),

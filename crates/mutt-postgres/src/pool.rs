@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use deadpool::Runtime;
 use deadpool::managed::{
-    self, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType,
+    self, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
 };
 use deadpool_postgres::ClientWrapper;
 use mutt_engine::{EngineError, Result};
@@ -25,6 +25,8 @@ use crate::options::PostgresOptions;
 /// How much longer than PostgreSQL's own time-out an answer may take before the connection is taken
 /// for dead.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long a connection beyond the least stays open unused.
+const IDLE: Duration = Duration::from_mins(5);
 /// Waits after failed attempts to connect: the first and the longest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
@@ -42,6 +44,8 @@ pub(crate) struct Manager {
     /// Counts renewals: connections of an earlier generation are not used again.
     generation: AtomicU64,
     outage: Mutex<Option<Outage>>,
+    failed_connects: AtomicU64,
+    failed_calls: AtomicU64,
 }
 
 /// No server was reached: others that ask at the same time get the same answer.
@@ -57,7 +61,13 @@ impl Manager {
             dial,
             generation: AtomicU64::new(0),
             outage: Mutex::new(None),
+            failed_connects: AtomicU64::new(0),
+            failed_calls: AtomicU64::new(0),
         }
+    }
+
+    fn is_retired(&self, session: &Session) -> bool {
+        session.generation != self.generation.load(Ordering::Acquire)
     }
 
     fn held_off(&self) -> Option<EngineError> {
@@ -70,6 +80,7 @@ impl Manager {
 
     /// Notes a failed attempt; the next is made after a wait that grows, with jitter.
     fn hold_off(&self, error: &EngineError) {
+        self.failed_connects.fetch_add(1, Ordering::Relaxed);
         let mut outage = self.outage.lock();
         let wait = outage
             .as_ref()
@@ -116,14 +127,14 @@ impl managed::Manager for Manager {
         if session.client.is_closed() {
             return Err(RecycleError::message("the connection was closed"));
         }
-        if session.generation != self.generation.load(Ordering::Acquire) {
+        if self.is_retired(session) {
             return Err(RecycleError::message("the connection is to be renewed"));
         }
         Ok(())
     }
 }
 
-/// The connections of a pool, for metrics.
+/// The connections of a pool and how they fare, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStatus {
     /// Connections there are.
@@ -134,6 +145,12 @@ pub struct PoolStatus {
     pub waiting: usize,
     /// The most connections there may be.
     pub max: usize,
+    /// Whether there are connections and the last attempt to open one did not fail.
+    pub up: bool,
+    /// Attempts to open a connection that failed on every host, since the start.
+    pub failed_connects: u64,
+    /// Steps on a connection that did not work, since the start: refused, late, or cut off.
+    pub failed_calls: u64,
 }
 
 /// The pool.
@@ -155,6 +172,8 @@ impl Sessions {
         } = *dial.options();
         let pool = Pool::builder(Manager::new(dial))
             .max_size(pool_max.max(1))
+            // Those that are not needed are not used, and can go.
+            .queue_mode(QueueMode::Lifo)
             .wait_timeout(Some(connect_timeout))
             .runtime(Runtime::Tokio1)
             .build()
@@ -206,6 +225,34 @@ impl Sessions {
         self.pool.retain(|_, _| false);
     }
 
+    /// # Errors
+    /// `Unavailable` where none can be opened.
+    pub(crate) async fn tend(&self) -> Result<()> {
+        let manager = self.pool.manager();
+        let options = manager.dial.options();
+        let least = options.pool_min.min(options.pool_max);
+        let mut spare = self.pool.status().size.saturating_sub(least);
+        self.pool.retain(|session, metrics| {
+            let is_spare = spare > 0 && metrics.last_used() > IDLE;
+            if session.client.is_closed() || manager.is_retired(session) || is_spare {
+                spare = spare.saturating_sub(1);
+                return false;
+            }
+            true
+        });
+        // Idle ones come first, and only a new one brings the number nearer to the least.
+        let mut ahead = Vec::with_capacity(least);
+        while self.pool.status().size < least && ahead.len() < least {
+            match self.pool.get().await {
+                Ok(session) => ahead.push(session),
+                Err(PoolError::Backend(error)) => return Err(error),
+                // All are in use, or it is closing.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) async fn close(&self) {
         self.pool.close();
         let start = Instant::now();
@@ -216,11 +263,15 @@ impl Sessions {
 
     pub(crate) fn status(&self) -> PoolStatus {
         let status = self.pool.status();
+        let manager = self.pool.manager();
         PoolStatus {
             size: status.size,
             idle: status.available,
             waiting: status.waiting,
             max: status.max_size,
+            up: status.size > 0 && manager.outage.lock().is_none(),
+            failed_connects: manager.failed_connects.load(Ordering::Relaxed),
+            failed_calls: manager.failed_calls.load(Ordering::Relaxed),
         }
     }
 }
@@ -267,6 +318,9 @@ impl Checkout {
             || "PostgreSQL".into(),
             |session| Arc::clone(&session.server),
         );
+        if !matches!(failure, Failure::Engine(_)) {
+            self.count_failure();
+        }
         let usable = match &failure {
             Failure::Engine(_) => true,
             Failure::Late | Failure::Broken(_) => false,
@@ -290,6 +344,12 @@ impl Checkout {
     fn renew(&self) {
         if let Some(pool) = self.session.as_ref().and_then(Object::pool) {
             pool.manager().generation.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn count_failure(&self) {
+        if let Some(pool) = self.session.as_ref().and_then(Object::pool) {
+            pool.manager().failed_calls.fetch_add(1, Ordering::Relaxed);
         }
     }
 

@@ -317,6 +317,56 @@ async fn a_password_changes_under_load_without_a_failure() {
     assert!(text(&error).contains("DB_PASS_CURRENT"), "{error}");
 }
 
+#[tokio::test]
+async fn connections_are_opened_ahead_and_again_after_they_ended() {
+    let server = Server::builder().fsync(false).start();
+    let name = empty_database(&server);
+    migrate(&server, &name).await;
+    let refusals = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&refusals);
+    let postgres = Postgres::open(PostgresOptions {
+        pool_min: 3,
+        on_refused: Some(Arc::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        })),
+        ..options(&server, &name, APP)
+    })
+    .unwrap();
+    let counts = || {
+        let status = postgres.pool_status();
+        (status.size, status.idle, status.up)
+    };
+    assert_eq!(counts(), (0, 0, false));
+    postgres.tend().await.unwrap();
+    assert_eq!(counts(), (3, 3, true));
+    postgres.renew();
+    postgres.tend().await.unwrap();
+    assert_eq!(counts(), (3, 3, true));
+    server.kill();
+    let error = eventually("the end is noticed", async || postgres.tend().await.err()).await;
+    assert!(text(&error).contains("DB_HOST"), "{error}");
+    assert_eq!(counts(), (0, 0, false));
+    assert!(postgres.pool_status().failed_connects > 0);
+    assert_eq!(
+        refusals.load(Ordering::Relaxed),
+        0,
+        "nobody refused a password"
+    );
+    server.restart();
+    eventually("they are back", async || postgres.tend().await.ok()).await;
+    assert_eq!(counts(), (3, 3, true));
+
+    let before = postgres.pool_status().failed_calls;
+    server.sql_in(&name, "ALTER TABLE event_audit_log RENAME TO elsewhere");
+    postgres.audit_count().await.unwrap_err();
+    assert_eq!(postgres.pool_status().failed_calls, before + 1);
+
+    server.sql(&format!("ALTER ROLE {APP} PASSWORD 'another'"));
+    postgres.renew();
+    postgres.tend().await.unwrap_err();
+    assert_eq!(refusals.load(Ordering::Relaxed), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_server_loses_and_repeats_nothing() {
     let server = Arc::new(Server::start());
