@@ -21,6 +21,10 @@ use crate::subscription::{self, Message};
 use crate::tls;
 
 /// A connection to Redis that survives. Clones share it; it closes with the last of them.
+///
+/// Calls are sent over more than one connection: two that are under way at the same time may take
+/// effect in either order. What a command leaves in its connection (`SELECT`, `WATCH`, a `MULTI` of
+/// its own, `WAIT`) holds for no other call; blocking commands hold up others.
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
