@@ -133,6 +133,6 @@ fn effects(shared: &Shared, known: &Known, decision: &Decision) -> Effects {
         }
     }
     push_rule_hits(&mut effects, &outcome.rule_hits, now);
-    push_unhandled(&mut effects, outcome, &shared.names, now);
+    push_unhandled(&mut effects, outcome);
     effects
 }

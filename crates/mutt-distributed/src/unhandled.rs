@@ -19,7 +19,6 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
 use mutt_engine::unhandled::{UnhandledSignature, meta_alert_saying, meta_alert_text};
 use mutt_engine::{Outcome, Result, Unhandled, UnhandledPolicy, UnhandledScope};
 use mutt_event::EventId;
@@ -28,7 +27,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::effects::Effects;
 use crate::engine::Shared;
-use crate::names::Names;
 use crate::scripts;
 
 /// The most signatures that are counted by themselves; beyond it events count for their host alone.
@@ -118,12 +116,7 @@ impl<'a> Numbered<'a> {
 }
 
 /// Appends the number of rows, and where there are some what `apply_unhandled.lua` reads.
-pub(crate) fn push_unhandled(
-    effects: &mut Effects,
-    outcome: &Outcome,
-    _names: &Names,
-    _now: Timestamp,
-) {
+pub(crate) fn push_unhandled(effects: &mut Effects, outcome: &Outcome) {
     let rows = &outcome.unhandled;
     effects.push_number(rows.len());
     if rows.is_empty() {

@@ -21,7 +21,10 @@ const STAYS_OPEN: CircuitPolicy = CircuitPolicy {
 };
 
 async fn ask(engine: &dyn Engine, name: &str, wanted: u32) -> Permit {
-    engine.take_permits(name, LIMIT, wanted).await.unwrap()
+    engine
+        .take_permits(name, LIMIT, wanted)
+        .await
+        .expect("answered")
 }
 
 /// Waits until something is granted.

@@ -31,7 +31,7 @@ fn unmatched(host: &str, signature: u64, count: u64) -> Unhandled {
 }
 
 async fn decide(engine: &dyn Engine, unhandled: Vec<Unhandled>, policy: UnhandledPolicy) -> u64 {
-    engine.enqueue(batch([0])).await.unwrap();
+    engine.enqueue(batch([0])).await.expect("taken");
     let claim = claim(engine, "a", 1).await;
     let outcome = Outcome {
         unhandled,
@@ -39,7 +39,7 @@ async fn decide(engine: &dyn Engine, unhandled: Vec<Unhandled>, policy: Unhandle
         ..Outcome::default()
     };
     let decision = Arc::new(Decision { claim, outcome });
-    engine.decide(decision).await.unwrap().meta_alerts
+    engine.decide(decision).await.expect("decided").meta_alerts
 }
 
 /// Meta-alerts that wait, as (host, text).
@@ -48,15 +48,15 @@ async fn meta_alerts(engine: &dyn Engine) -> Vec<(String, String)> {
     let ids: HashSet<_> = alerts
         .iter()
         .map(|alert| {
-            let read: Alert<'_> = serde_json::from_slice(&alert.element).unwrap();
-            read.event_id.unwrap()
+            let read: Alert<'_> = serde_json::from_slice(&alert.element).expect("an alert");
+            read.event_id.expect("an id")
         })
         .collect();
     assert_eq!(ids.len(), alerts.len(), "each has an id of its own");
     alerts
         .iter()
         .map(|alert| {
-            let read: Alert<'_> = serde_json::from_slice(&alert.element).unwrap();
+            let read: Alert<'_> = serde_json::from_slice(&alert.element).expect("an alert");
             (read.hostname.into_owned(), read.message_body.into_owned())
         })
         .collect()
@@ -71,7 +71,8 @@ fn assert_all_expire(store: &Store) {
     let keys = store.redis.command(&["KEYS", "mutt:unhandled*"]);
     assert!(!lines(&keys).is_empty());
     for key in lines(&keys) {
-        let left: i64 = store.redis.command(&["PTTL", key]).trim().parse().unwrap();
+        let left = store.redis.command(&["PTTL", key]);
+        let left: i64 = left.trim().parse().expect("a number");
         assert!(left > 0, "{key} stays for ever");
         assert!(key.len() < 700, "{key}");
     }
@@ -280,7 +281,7 @@ fn commands(store: &Store) -> u64 {
     stats
         .split(":calls=")
         .skip(1)
-        .map(|rest| rest.split(',').next().unwrap().parse::<u64>().unwrap())
+        .filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok())
         .sum()
 }
 
