@@ -85,7 +85,10 @@ enum Task {
     Type,
     /// Measure this machine through the real path (release build)
     Bench {
-        /// Options of `mutt bench`
+        /// The distributed engine instead, beside Redis and PostgreSQL alone
+        #[arg(long)]
+        distributed: bool,
+        /// Options of `mutt bench`, or of the benchmark of the distributed engine
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -152,7 +155,15 @@ fn run(task: Task) -> Result<()> {
         Task::Fmt => run_it(&mut cargo(&["fmt", "--all"])),
         Task::Lint => lint(),
         Task::Type => run_it(&mut cargo(&["check", "--workspace", "--all-targets"])),
-        Task::Bench { options } => {
+        Task::Bench {
+            distributed: true,
+            options,
+        } => {
+            setup::run(Purpose::Servers)?;
+            let bench = ["bench", "--package", "mutt", "--bench", "distributed", "--"];
+            run_it(cargo(&bench).args(options))
+        }
+        Task::Bench { options, .. } => {
             setup::run(Purpose::Build)?;
             let mut command = cargo(&[
                 "run",
