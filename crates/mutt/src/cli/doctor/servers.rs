@@ -82,6 +82,12 @@ async fn redis(context: &Context, current: &backend::Current) -> Vec<Check> {
         )),
         _ => {}
     }
+    if !settings.redis_sentinels.is_empty() && settings.redis_wait_replicas == 0 {
+        checks.push(warning(
+            "a failover loses what the replica does not have yet (REDIS_SENTINELS without REDIS_WAIT_REPLICAS)",
+            "set REDIS_WAIT_REPLICAS to the number of replicas that may be promoted",
+        ));
+    }
     redis.close().await;
     checks
 }
