@@ -357,7 +357,7 @@ async fn connections_are_opened_ahead_and_again_after_they_ended() {
     assert_eq!(counts(), (3, 3, true));
 
     let before = postgres.pool_status().failed_calls;
-    server.sql_in(&name, "ALTER TABLE event_audit_log RENAME TO elsewhere");
+    server.sql_in(&name, "ALTER TABLE audit_total RENAME TO elsewhere");
     postgres.audit_count().await.unwrap_err();
     assert_eq!(postgres.pool_status().failed_calls, before + 1);
 

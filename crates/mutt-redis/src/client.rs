@@ -5,6 +5,7 @@
 //! that it did nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::{Cmd, FromRedisValue, Pipeline, Value};
@@ -87,6 +88,11 @@ impl Redis {
     /// Where the connection stands, now and from now on.
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()
+    }
+
+    /// How often the connection was lost since the start. A renewal is no loss.
+    pub fn losses(&self) -> u64 {
+        self.shared.losses.load(Ordering::Relaxed)
     }
 
     /// Waits until the connection is there.

@@ -326,6 +326,9 @@ where
     match refused {
         None => Ok(()),
         Some(reply) => {
+            if let Some(tell) = &options.on_refused {
+                tell();
+            }
             let user = options.username.as_deref().unwrap_or("default");
             let tried = match passwords.len() {
                 1 => "the password".to_owned(),

@@ -4,6 +4,7 @@
 //! opening the new link before the old one is let go. It is the only one that replaces links.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) link: watch::Sender<Option<Arc<Link>>>,
     pub(crate) state: watch::Sender<State>,
     pub(crate) renew: Notify,
+    /// How often a connection was lost.
+    pub(crate) losses: AtomicU64,
     pub(crate) closed: CancellationToken,
 }
 
@@ -55,6 +58,7 @@ impl Shared {
             link: watch::Sender::new(None),
             state: watch::Sender::new(State::Connecting(None)),
             renew: Notify::new(),
+            losses: AtomicU64::new(0),
             closed: CancellationToken::new(),
         }
     }
@@ -107,6 +111,7 @@ impl Keeper {
                     told = None;
                     let since = Instant::now();
                     let why = self.hold(Arc::new(link)).await;
+                    self.shared.losses.fetch_add(1, Ordering::Relaxed);
                     self.shared.link.send_replace(None);
                     self.shared.set_state(State::Connecting(Some(why.clone())));
                     warn!(server = %self.name(), reason = why, "Redis: connection lost");

@@ -21,7 +21,7 @@ pub use client::Redis;
 pub use error::{RedisError, Result};
 pub use inspection::Inspection;
 pub use keeper::State;
-pub use options::{Passwords, RedisOptions, Sentinel};
+pub use options::{OnRefused, Passwords, RedisOptions, Sentinel};
 pub use redis::{self, Cmd, FromRedisValue, ToRedisArgs, Value};
 pub use script::Script;
 pub use subscription::Message;

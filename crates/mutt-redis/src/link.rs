@@ -19,8 +19,6 @@ use crate::dial::{Peer, Target, Wire};
 use crate::error::{Meaning, RedisError, Result, meaning};
 use crate::options::RedisOptions;
 
-/// Connections of a link.
-const LANES: usize = 2;
 /// What is asked.
 #[derive(Clone, Copy)]
 pub(crate) enum Request<'a> {
@@ -89,8 +87,9 @@ impl Link {
     ) -> std::result::Result<Self, String> {
         let first = Wire::open(options, target, None, Peer::Server, None).await?;
         let peer = first.peer();
+        let lanes = options.connections.clamp(1, RedisOptions::MOST_CONNECTIONS);
         let others =
-            (1..LANES).map(|_| Wire::open(options, target, Some(peer), Peer::Server, None));
+            (1..lanes).map(|_| Wire::open(options, target, Some(peer), Peer::Server, None));
         let mut wires = vec![first];
         wires.extend(try_join_all(others).await?);
         let limit = Instant::now() + options.connect_timeout;

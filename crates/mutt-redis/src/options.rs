@@ -9,6 +9,9 @@ use secrecy::SecretString;
 /// Gives the passwords to try, current first, each time a connection is opened. Empty: none.
 pub type Passwords = Arc<dyn Fn() -> Vec<SecretString> + Send + Sync>;
 
+/// Is told that a server refused every password. Must not wait; called for each refusal.
+pub type OnRefused = Arc<dyn Fn() + Send + Sync>;
+
 /// Sentinels to ask for the primary.
 #[derive(Clone, Debug)]
 pub struct Sentinel {
@@ -31,6 +34,8 @@ pub struct RedisOptions {
     pub username: Option<String>,
     /// What to log in with.
     pub passwords: Passwords,
+    /// Told when none of the passwords was right, so that better ones can be looked for.
+    pub on_refused: Option<OnRefused>,
     /// Whether to use TLS.
     pub tls: bool,
     /// Certificates (PEM) of a private authority; `None` trusts the system's.
@@ -41,11 +46,18 @@ pub struct RedisOptions {
     pub connect_timeout: Duration,
     /// How long one call may take before the connection is taken for dead.
     pub response_timeout: Duration,
+    /// Connections that calls share, 1 to [`RedisOptions::MOST_CONNECTIONS`]; what is beyond counts as
+    /// that. With one, a small call beside answers of 5 MB took ten times as long.
+    /// Subscriptions have connections of their own.
+    pub connections: usize,
     /// The connection's name (`CLIENT SETNAME`), for whoever looks at `CLIENT LIST`.
     pub client_name: String,
 }
 
 impl RedisOptions {
+    /// Calls do not wait for one another on a connection, so that more would only cost the server.
+    pub const MOST_CONNECTIONS: usize = 16;
+
     /// A server on this host and port, without password and TLS.
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
@@ -54,11 +66,13 @@ impl RedisOptions {
             db: 0,
             username: None,
             passwords: Arc::new(Vec::new),
+            on_refused: None,
             tls: false,
             tls_ca_cert: None,
             sentinel: None,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(10),
+            connections: 2,
             client_name: "mutt".to_owned(),
         }
     }

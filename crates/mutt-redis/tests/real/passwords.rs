@@ -1,5 +1,7 @@
 //! Log-in, and passwords that change at full load.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mutt_redis::{Redis, RedisOptions, State, redis};
@@ -144,12 +146,21 @@ async fn a_connection_that_was_logged_out_logs_in_again_without_a_failed_call() 
 async fn a_wrong_password_is_told_without_showing_it() {
     let server = Server::builder().password("right-one").start();
     let (list, give) = passwords(&["wrong-one", "wrong-two"]);
+    let refusals = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&refusals);
     let redis = Redis::open(RedisOptions {
         passwords: give,
+        on_refused: Some(Arc::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        })),
         ..options(&server)
     })
     .unwrap();
     let why = failure(&redis).await;
+    assert!(
+        refusals.load(Ordering::Relaxed) > 0,
+        "whoever knows better has to be told"
+    );
     assert!(
         why.contains("log-in of user `default` with each of the 2 passwords: WRONGPASS"),
         "{why}"
@@ -169,6 +180,12 @@ async fn a_wrong_password_is_told_without_showing_it() {
     *list.lock() = vec!["wrong-one".to_owned(), "right-one".to_owned()];
     redis.ready(LONG).await.unwrap();
     redis.call::<u64>(&incr("n")).await.unwrap();
+    let before = refusals.load(Ordering::Relaxed);
+    let seen = connections(&server);
+    redis.renew();
+    until_renewed(&server, &seen).await;
+    let after = refusals.load(Ordering::Relaxed);
+    assert_eq!(after, before, "one of two is as it should be in a rotation");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ async fn killed_servers_come_back_and_no_acknowledged_call_is_lost() {
         .await;
         load.more(50).await;
     }
+    assert_eq!(redis.losses(), 3);
     let (acknowledged, errors) = load.stop().await;
     let counted: u64 = redis.call(&mutt_redis::Cmd::get("load")).await.unwrap();
     assert!(counted >= acknowledged, "{counted} of {acknowledged}");
