@@ -20,6 +20,7 @@ use crate::claims::Claims;
 use crate::enqueue::{self, Request};
 use crate::live::Hub;
 use crate::names::Names;
+use crate::tally::{Counts, Tally};
 use crate::upkeep;
 
 /// Where the ingestor keeps events while Redis is away.
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     /// One at a time moves delivery attempts.
     pub moving_deliveries: Mutex<()>,
     pub hub: Hub,
+    pub tally: Tally,
     pub spool: Option<Arc<Spool>>,
     pub closed: CancellationToken,
 }
@@ -140,6 +142,7 @@ impl Distributed {
             back_since: SyncMutex::new(None),
             moving_deliveries: Mutex::new(()),
             hub: Hub::default(),
+            tally: Tally::default(),
             spool,
             closed: stop.clone(),
         });
@@ -175,6 +178,11 @@ impl Distributed {
     /// Whether Redis is connected and safe.
     pub fn is_redis_up(&self) -> bool {
         self.shared.is_open()
+    }
+
+    /// What this process's engine did since its start.
+    pub fn counts(&self) -> Counts {
+        self.shared.tally.counts(self.shared.redis.losses())
     }
 
     /// Whether Redis can be written, in words where it cannot.

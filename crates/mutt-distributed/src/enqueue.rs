@@ -332,8 +332,10 @@ impl Pusher {
                 let depth = self.depth;
                 // Side by side, so that they are written together; a put takes its place in the
                 // line when it is first polled, which is in this order.
+                let events = request.batch.len() as u64;
                 async move {
                     let put = spool.put(request.batch, request.rejects).await;
+                    self.count_put(events, put.is_ok());
                     let _ = request.answer.send(put.map(|waiting| waiting + depth));
                 }
             })
@@ -350,7 +352,10 @@ impl Pusher {
             batch.append(&request.batch);
             rejects.extend(request.rejects.iter().cloned());
         }
-        match spool.put_as(number, batch, rejects).await {
+        let events = batch.len() as u64;
+        let put = spool.put_as(number, batch, rejects).await;
+        self.count_put(events, put.is_ok());
+        match put {
             Ok(waiting) => {
                 for request in group {
                     let _ = request.answer.send(Ok(waiting + self.depth));
@@ -358,6 +363,16 @@ impl Pusher {
             }
             Err(error) => refuse(group, &error),
         }
+    }
+
+    fn count_put(&self, events: u64, is_spooled: bool) {
+        let tally = &self.shared.tally;
+        let count = if is_spooled {
+            &tally.spooled
+        } else {
+            &tally.not_spooled
+        };
+        count.add(events);
     }
 
     /// Pushes the oldest records of the spool; whether it got on.
@@ -373,9 +388,11 @@ impl Pusher {
                 return false;
             }
         };
+        let events: usize = spooled.events.iter().map(|batch| batch.len()).sum();
         match self.drain_one(spooled).await {
             Ok(Some(spooled)) => match spool.settle(spooled).await {
                 Ok(()) => {
+                    self.shared.tally.drained.add(events as u64);
                     if spool.is_empty() {
                         tracing::info!("the spool is empty again");
                     }

@@ -23,9 +23,11 @@ mod names;
 mod remediation;
 mod scripts;
 mod takeover;
+mod tally;
 mod unhandled;
 mod upkeep;
 mod workers;
 
 pub use engine::{Distributed, Options, SpoolOptions, Spooled};
 pub use names::Names;
+pub use tally::{Counts, Takeovers};

@@ -53,9 +53,14 @@ pub async fn take_over(shared: &Shared, kind: WorkerKind, pod: &str, claim: u64)
     {
         let effects = Effects::load(&stored)?;
         decide::apply(shared, pod, claim, &shared.epoch(), &effects).await?;
+        shared.tally.finished(kind);
         return Ok(0);
     }
-    Ok(return_claim(shared, kind, pod, claim).await?.unwrap_or(0))
+    let returned = return_claim(shared, kind, pod, claim).await?;
+    if returned.is_some() {
+        shared.tally.returned(kind);
+    }
+    Ok(returned.unwrap_or(0))
 }
 
 /// Claims registered for a pod, with their order.
@@ -90,7 +95,11 @@ async fn settle_doubt(shared: &Shared, doubtful: &Doubtful) -> Result<()> {
         Some(take_over(shared, *kind, worker, *claim).await?)
     } else {
         // Nobody has decided it: nothing can be applied, so the registration alone is the fence.
-        return_claim(shared, *kind, worker, *claim).await?
+        let returned = return_claim(shared, *kind, worker, *claim).await?;
+        if returned.is_some() {
+            shared.tally.returned(*kind);
+        }
+        returned
     };
     if let Some(returned) = returned {
         let pod = &**worker;

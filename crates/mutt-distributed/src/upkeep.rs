@@ -39,6 +39,7 @@ pub fn spawn(shared: &Arc<Shared>, tasks: &TaskTracker) {
     start(Box::pin(watch(Arc::clone(shared))));
     start(Box::pin(look(Arc::clone(shared))));
     start(Box::pin(rounds(Arc::clone(shared))));
+    start(Box::pin(tend_postgres(Arc::clone(shared))));
     start(Box::pin(large_rounds(Arc::clone(shared))));
     start(Box::pin(move_deliveries(Arc::clone(shared))));
     start(Box::pin(end_doubts(Arc::clone(shared))));
@@ -224,6 +225,17 @@ async fn rounds(shared: Arc<Shared>) {
             for claim in finished {
                 shared.claims.finished(claim);
             }
+        }
+    }
+}
+
+/// Keeps connections to PostgreSQL ready.
+async fn tend_postgres(shared: Arc<Shared>) {
+    loop {
+        // Not at once: a command that asks one thing needs one connection.
+        tokio::time::sleep(ROUND).await;
+        if let Err(error) = shared.postgres.tend().await {
+            tracing::debug!(%error, "no connection to PostgreSQL can be opened ahead");
         }
     }
 }
