@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use mutt_engine::catalog::ConfigAuditFilter;
 use mutt_engine::{
-    Audit, AuditFilter, Catalog, Change, Changed, ConfigAuditRow, DeliveryRow, Result,
-    StoredAuditRow,
+    ApiKey, ApiKeys, Audit, AuditFilter, Catalog, Change, Changed, ConfigAuditRow, DeliveryRow,
+    NewApiKey, Result, StoredAuditRow,
 };
 use mutt_event::EventId;
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -92,6 +92,10 @@ impl Catalog for Distributed {
         self.shared.postgres.config_audit(filter).await
     }
 
+    async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64> {
+        self.shared.postgres.count_config_audit(filter).await
+    }
+
     async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {
         self.shared.postgres.verify_config_audit().await
     }
@@ -103,9 +107,32 @@ impl Catalog for Distributed {
 }
 
 #[async_trait]
+impl ApiKeys for Distributed {
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        self.shared.postgres.api_keys().await
+    }
+
+    async fn add_api_key(&self, key: NewApiKey, by: &Change) -> Result<ApiKey> {
+        self.shared.postgres.add_api_key(key, by).await
+    }
+
+    async fn revoke_api_key(&self, name: &str, by: &Change) -> Result<()> {
+        self.shared.postgres.revoke_api_key(name, by).await
+    }
+
+    async fn api_key_used(&self, name: &str) -> Result<()> {
+        self.shared.postgres.api_key_used(name).await
+    }
+}
+
+#[async_trait]
 impl Audit for Distributed {
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>> {
         self.shared.postgres.audit_rows(filter).await
+    }
+
+    async fn count_audit_rows(&self, filter: AuditFilter) -> Result<u64> {
+        self.shared.postgres.count_audit_rows(filter).await
     }
 
     async fn audit_count(&self) -> Result<u64> {

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mutt_engine::status::OUTCOMES_KEPT;
 use mutt_engine::unhandled::UnhandledSignature;
-use mutt_engine::{Counters, Result, Span};
+use mutt_engine::{Component, Counters, Outcomes, Result, Span};
 use mutt_redis::redis;
 
 use crate::effects::Effects;
@@ -140,6 +141,96 @@ pub(crate) async fn rule_hits(shared: &Shared) -> Result<HashMap<i64, [u64; 3]>>
     Ok(hits)
 }
 
+/// When each rule first and last matched, as exactly as the spans tell.
+async fn rule_hit_times(shared: &Shared) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {
+    let now = Timestamp::now();
+    let mut times: HashMap<i64, (Timestamp, Timestamp)> = HashMap::new();
+    // Days first: they know the first time, minutes the last.
+    for width in SPANS.into_iter().rev() {
+        let starts: Vec<_> = width.starts(now, width.shown).collect();
+        for starts in starts.chunks(HASHES) {
+            let mut pipeline = redis::pipe();
+            for &start in starts {
+                pipeline.cmd("HKEYS").arg(width.key(RULE_HITS, start));
+            }
+            let rules: Vec<Vec<String>> = shared.pipe(&pipeline).await?;
+            for (&start, rules) in starts.iter().zip(rules) {
+                for rule in rules.iter().filter_map(|rule| rule.parse().ok()) {
+                    let time = times.entry(rule).or_insert((start, start));
+                    time.1 = time.1.max(start);
+                }
+            }
+        }
+    }
+    Ok(times)
+}
+
+/// The hash of outcomes of the hour that holds `at`; its fields are the minute and the outcome.
+fn outcomes_key(component: Component, at: Timestamp) -> String {
+    let component = component.name();
+    format!("mutt:outcomes:{component}:{}", at.strftime("%Y-%m-%dT%H"))
+}
+
+async fn add_outcomes(shared: &Shared, component: Component, outcomes: Outcomes) -> Result<()> {
+    let now = Timestamp::now();
+    let key = outcomes_key(component, now);
+    let minute = now.strftime("%M");
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    for (word, count) in [("good", outcomes.good), ("bad", outcomes.bad)] {
+        pipeline
+            .cmd("HINCRBY")
+            .arg(&key)
+            .arg(format!("{minute}:{word}"))
+            .arg(count)
+            .ignore();
+    }
+    pipeline
+        .cmd("EXPIRE")
+        .arg(&key)
+        .arg(u64::from(OUTCOMES_KEPT) * 60 + 7200)
+        .ignore();
+    shared.pipe::<()>(&pipeline).await
+}
+
+async fn outcomes(shared: &Shared, component: Component, minutes: u32) -> Result<Outcomes> {
+    let minutes = i64::from(minutes.min(OUTCOMES_KEPT));
+    let now = Timestamp::now();
+    let from = now.as_second().div_euclid(60) - minutes;
+    let hours: Vec<_> = Width::of(Span::Hour)
+        .starts(now, minutes / 60 + 2)
+        .collect();
+    let mut sum = Outcomes::default();
+    for hours in hours.chunks(HASHES) {
+        let mut pipeline = redis::pipe();
+        for &hour in hours {
+            pipeline.cmd("HGETALL").arg(outcomes_key(component, hour));
+        }
+        let hashes: Vec<HashMap<String, String>> = shared.pipe(&pipeline).await?;
+        for (hour, hash) in hours.iter().zip(hashes) {
+            for (field, count) in hash {
+                let (Some((minute, word)), Ok(count)) =
+                    (field.split_once(':'), count.parse::<u64>())
+                else {
+                    continue;
+                };
+                let Ok(minute) = minute.parse::<i64>() else {
+                    continue;
+                };
+                if hour.as_second() / 60 + minute <= from {
+                    continue;
+                }
+                match word {
+                    "good" => sum.good += count,
+                    "bad" => sum.bad += count,
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(sum)
+}
+
 #[async_trait]
 impl Counters for Distributed {
     async fn accepted(&self, span: Span, spans: u32) -> Result<Vec<(Timestamp, u64)>> {
@@ -163,6 +254,18 @@ impl Counters for Distributed {
             .zip(counts)
             .filter(|&(_, count)| count > 0)
             .collect())
+    }
+
+    async fn add_outcomes(&self, component: Component, outcomes: Outcomes) -> Result<()> {
+        add_outcomes(&self.shared, component, outcomes).await
+    }
+
+    async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes> {
+        outcomes(&self.shared, component, minutes).await
+    }
+
+    async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {
+        rule_hit_times(&self.shared).await
     }
 
     async fn unhandled(&self, limit: usize) -> Result<Vec<UnhandledSignature>> {

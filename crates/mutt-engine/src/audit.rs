@@ -95,6 +95,14 @@ pub struct AuditFilter {
     pub event_id: Option<EventId>,
     /// This correlation id.
     pub correlation_id: Option<String>,
+    /// This syslog severity, 0..7.
+    pub severity: Option<u8>,
+    /// This door.
+    pub source: Option<String>,
+    /// `production` or `development`.
+    pub environment: Option<String>,
+    /// This team.
+    pub team: Option<String>,
     /// Text that `raw_message` contains (any ASCII case).
     pub text: Option<String>,
     /// Event time at or after.
@@ -134,6 +142,13 @@ pub trait Audit: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>>;
+
+    /// How many audit rows a filter chooses, whatever its `before_id` and `limit`. Reads every
+    /// one of them: for lists that must show a total, not for the way through them.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn count_audit_rows(&self, filter: AuditFilter) -> Result<u64>;
 
     /// The number of audit rows.
     ///

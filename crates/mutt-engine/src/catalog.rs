@@ -127,8 +127,22 @@ pub struct ConfigAuditFilter {
     pub table_name: Option<String>,
     /// This key within the table.
     pub record_key: Option<String>,
+    /// This number within the table.
+    pub record_id: Option<i64>,
+    /// Text that `changed_by` contains (any ASCII case).
+    pub changed_by: Option<String>,
+    /// `CREATE`, `UPDATE` or `DELETE`.
+    pub operation: Option<String>,
+    /// This correlation id.
+    pub correlation_id: Option<String>,
+    /// Changed at or after.
+    pub since: Option<Timestamp>,
+    /// Changed before.
+    pub until: Option<Timestamp>,
     /// Rows with a smaller number.
     pub before_id: Option<i64>,
+    /// So many of the newest are left out.
+    pub offset: usize,
     /// At most so many.
     pub limit: usize,
 }
@@ -219,6 +233,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn config_audit(&self, filter: &ConfigAuditFilter) -> Result<Vec<ConfigAuditRow>>;
+
+    /// How many rows of `config_audit_log` a filter chooses, whatever its `offset` and `limit`.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64>;
 
     /// Checks the hash chain of `config_audit_log`: the number of rows, or the first row that does
     /// not fit.

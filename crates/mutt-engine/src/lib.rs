@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod error;
 pub mod events;
 pub mod flow;
+pub mod keys;
 pub mod live;
 pub mod status;
 pub mod unhandled;
@@ -27,8 +28,11 @@ pub use dynamic::{Dynamic, DynamicConfig};
 pub use error::{EngineError, Result};
 pub use events::{Decision, EventClaim, EventQueue, NewAlert, Outcome, Settled};
 pub use flow::{Circuit, CircuitPolicy, CircuitState, Flow, Limit, Permit};
+pub use keys::{ApiKey, ApiKeys, KeyRole, NewApiKey};
 pub use live::{Changed, Live};
-pub use status::{Counters, QueueStatus, Span, Status, WorkerKind, WorkerStatus, Workers};
+pub use status::{
+    Component, Counters, Outcomes, QueueStatus, Span, Status, WorkerKind, WorkerStatus, Workers,
+};
 pub use unhandled::{Unhandled, UnhandledPolicy, UnhandledScope};
 
 /// Everything an engine does. Implemented by whatever implements the parts.
@@ -37,6 +41,7 @@ pub trait Engine:
     + AlertQueue
     + DeadLetters
     + Catalog
+    + ApiKeys
     + Audit
     + DynamicConfig
     + Flow
@@ -52,6 +57,7 @@ impl<T> Engine for T where
         + AlertQueue
         + DeadLetters
         + Catalog
+        + ApiKeys
         + Audit
         + DynamicConfig
         + Flow

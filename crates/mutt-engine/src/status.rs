@@ -1,5 +1,6 @@
 //! Who works, what waits, and the counters of the dashboard.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -104,6 +105,41 @@ pub enum Span {
     Day,
 }
 
+/// A part of the service that has a service level objective.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Component {
+    /// Taking events in.
+    Ingestor,
+    /// Delivering alerts.
+    Forwarder,
+}
+
+impl Component {
+    /// Every component.
+    pub const ALL: [Self; 2] = [Self::Ingestor, Self::Forwarder];
+
+    /// The name in keys and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingestor => "ingestor",
+            Self::Forwarder => "forwarder",
+        }
+    }
+}
+
+/// How often something went well, and how often it did not. What the caller did wrong is neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outcomes {
+    /// Successes.
+    pub good: u64,
+    /// Failures.
+    pub bad: u64,
+}
+
+/// Outcomes are kept for so many minutes: 30 days.
+pub const OUTCOMES_KEPT: u32 = 43_200;
+
 /// The dashboard's counters.
 #[async_trait]
 pub trait Counters: Send + Sync {
@@ -113,6 +149,26 @@ pub trait Counters: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn accepted(&self, span: Span, spans: u32) -> Result<Vec<(Timestamp, u64)>>;
+
+    /// Adds to the outcomes of a component in the running minute.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn add_outcomes(&self, component: Component, outcomes: Outcomes) -> Result<()>;
+
+    /// The outcomes of a component within the last `minutes`, the running one included; at most
+    /// [`OUTCOMES_KEPT`].
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes>;
+
+    /// When each rule first and last matched within 30 days, by rule id: the start of the minute,
+    /// hour or day in which it did, whichever is known of a time so long ago.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>>;
 
     /// The most frequent unhandled signatures, most frequent first.
     ///

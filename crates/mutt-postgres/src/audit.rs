@@ -83,6 +83,18 @@ fn query(filter: &AuditFilter) -> Query {
         let id = cut(id, text::KEY).into_owned();
         query.and("correlation_id = ?", id, Type::TEXT);
     }
+    if let Some(severity) = filter.severity {
+        query.and("syslog_severity = ?", i16::from(severity), Type::INT2);
+    }
+    for (condition, word) in [
+        ("source = ?", &filter.source),
+        ("environment = ?", &filter.environment),
+        ("team_assignment = ?", &filter.team),
+    ] {
+        if let Some(word) = word {
+            query.and(condition, cut(word, text::WORD).into_owned(), Type::TEXT);
+        }
+    }
     if let Some(since) = filter.since {
         query.and("event_timestamp >= ?", Micros(since), Type::TIMESTAMPTZ);
     }
@@ -125,7 +137,7 @@ fn statement(filter: &AuditFilter) -> (String, Query) {
 }
 
 /// A LIKE pattern for "contains this text".
-fn like(text: &str) -> String {
+pub(crate) fn like(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for character in without_nul(text).chars() {
@@ -174,6 +186,24 @@ impl Audit for Postgres {
         });
         let rows = step.await;
         session.settle(rows).await
+    }
+
+    async fn count_audit_rows(&self, filter: AuditFilter) -> Result<u64> {
+        let query = query(&AuditFilter {
+            before_id: None,
+            ..filter
+        });
+        let sql = format!(
+            "SELECT count(*) FROM event_audit_log WHERE {}",
+            query.conditions()
+        );
+        let session = self.checkout().await?;
+        let step = session.limited(async {
+            let row = session.query_typed_one(&sql, &query.borrowed()).await?;
+            Ok(row.try_get::<_, i64>(0)?.cast_unsigned())
+        });
+        let count = step.await;
+        session.settle(count).await
     }
 
     async fn audit_count(&self) -> Result<u64> {

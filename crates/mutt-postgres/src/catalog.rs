@@ -11,7 +11,10 @@ use mutt_engine::changes::{
     deleted_rule, no_rule,
 };
 use mutt_engine::dynamic::{self, CONFIG_TABLE, ConfigChange};
-use mutt_engine::{Catalog, Change, ConfigAuditRow, DynamicConfig, EngineError, Result};
+use mutt_engine::keys::checked_key;
+use mutt_engine::{
+    ApiKey, ApiKeys, Catalog, Change, ConfigAuditRow, DynamicConfig, EngineError, NewApiKey, Result,
+};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
 use serde_json::Value;
 use tokio_postgres::types::Type;
@@ -20,7 +23,7 @@ use crate::Postgres;
 use crate::config_audit::{self, Head};
 use crate::error::Step;
 use crate::time::{Micros, now};
-use crate::{hosts, rules};
+use crate::{hosts, keys, rules};
 
 /// Does `$work` (with the client and the end of the audit chain) in one transaction.
 macro_rules! changing {
@@ -282,6 +285,10 @@ impl Catalog for Postgres {
         reading!(self, |client| config_audit::rows(client, filter).await)
     }
 
+    async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64> {
+        reading!(self, |client| config_audit::count(client, filter).await)
+    }
+
     async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {
         reading!(self, |client| config_audit::verify(client).await)
     }
@@ -289,5 +296,28 @@ impl Catalog for Postgres {
     /// Nothing: announcing is the engine's.
     async fn announce_reload(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ApiKeys for Postgres {
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        reading!(self, |client| keys::list(client).await)
+    }
+
+    async fn add_api_key(&self, key: NewApiKey, by: &Change) -> Result<ApiKey> {
+        let key = checked_key(key)?;
+        changing!(self, |client, head| keys::add(client, head, key, by)
+            .await?)
+    }
+
+    async fn revoke_api_key(&self, name: &str, by: &Change) -> Result<()> {
+        changing!(self, |client, head| {
+            keys::revoke(client, head, name, by).await?;
+        })
+    }
+
+    async fn api_key_used(&self, name: &str) -> Result<()> {
+        reading!(self, |client| keys::used(client, name).await)
     }
 }

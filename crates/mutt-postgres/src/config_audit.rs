@@ -5,9 +5,12 @@
 //! have no gaps. Rows that MUTT 2 wrote were numbered by it, may have gaps between them, and were
 //! hashed once, when the database was adopted: what was changed before that cannot be seen.
 
+use std::fmt::Write as _;
+
 use deadpool_postgres::ClientWrapper;
 use futures_util::future::join;
 use futures_util::{TryStreamExt as _, pin_mut};
+use jiff::Timestamp;
 use mutt_engine::catalog::ConfigAuditFilter;
 use mutt_engine::changes::Record;
 use mutt_engine::{Change, ConfigAuditRow};
@@ -15,6 +18,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::audit::like;
 use crate::error::Step;
 use crate::text::{self, cut, json, without_nul};
 use crate::time::{Micros, now};
@@ -210,40 +214,77 @@ pub(crate) fn read(row: &Row) -> Step<ConfigAuditRow> {
     })
 }
 
+/// The condition of a filter, with its parameters.
+fn condition(filter: &ConfigAuditFilter) -> (String, Parameters) {
+    let text = |text: &Option<String>, most| {
+        let text = text.as_deref().map(|text| cut(text, most).into_owned());
+        text.map(|text| (Box::new(text) as Parameter, Type::TEXT))
+    };
+    let number =
+        |number: Option<i64>| number.map(|number| (Box::new(number) as Parameter, Type::INT8));
+    let time = |time: Option<Timestamp>| {
+        time.map(|time| (Box::new(Micros(time)) as Parameter, Type::TIMESTAMPTZ))
+    };
+    let by = filter.changed_by.as_deref().map(like);
+    let (mut sql, mut parameters) = ("true".to_owned(), Parameters::new());
+    for (condition, parameter) in [
+        ("table_name =", text(&filter.table_name, text::WORD)),
+        ("record_key =", text(&filter.record_key, text::KEY)),
+        ("record_id =", number(filter.record_id)),
+        (
+            "changed_by ILIKE",
+            by.map(|by| (Box::new(by) as Parameter, Type::TEXT)),
+        ),
+        ("operation =", text(&filter.operation, text::WORD)),
+        ("correlation_id =", text(&filter.correlation_id, text::KEY)),
+        ("changed_at >=", time(filter.since)),
+        ("changed_at <", time(filter.until)),
+        ("id <", number(filter.before_id)),
+    ] {
+        if let Some(parameter) = parameter {
+            parameters.push(parameter);
+            let _ = write!(sql, " AND {condition} ${}", parameters.len());
+        }
+    }
+    (sql, parameters)
+}
+
+type Parameter = Box<dyn ToSql + Send + Sync>;
+type Parameters = Vec<(Parameter, Type)>;
+
+fn borrowed(parameters: &Parameters) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    parameters
+        .iter()
+        .map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))
+        .collect()
+}
+
 /// The rows that are asked for, newest first.
 pub(crate) async fn rows(
     client: &ClientWrapper,
     filter: &ConfigAuditFilter,
 ) -> Step<Vec<ConfigAuditRow>> {
-    let mut conditions = vec!["true".to_owned()];
-    let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
-    let table = filter
-        .table_name
-        .as_deref()
-        .map(|text| cut(text, text::WORD));
-    let key = filter
-        .record_key
-        .as_deref()
-        .map(|text| cut(text, text::KEY));
-    let mut parameters: Vec<(&(dyn ToSql + Sync), Type)> = vec![(&limit, Type::INT8)];
-    if let Some(table) = &table {
-        parameters.push((table, Type::TEXT));
-        conditions.push(format!("table_name = ${}", parameters.len()));
+    let (condition, mut parameters) = condition(filter);
+    for number in [filter.limit, filter.offset] {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        parameters.push((Box::new(number), Type::INT8));
     }
-    if let Some(key) = &key {
-        parameters.push((key, Type::TEXT));
-        conditions.push(format!("record_key = ${}", parameters.len()));
-    }
-    if let Some(before) = &filter.before_id {
-        parameters.push((before, Type::INT8));
-        conditions.push(format!("id < ${}", parameters.len()));
-    }
+    let last = parameters.len();
     let sql = format!(
-        "SELECT {COLUMNS} FROM config_audit_log WHERE {} ORDER BY id DESC LIMIT $1",
-        conditions.join(" AND ")
+        "SELECT {COLUMNS} FROM config_audit_log WHERE {condition} ORDER BY id DESC \
+         LIMIT ${} OFFSET ${last}",
+        last - 1
     );
-    let rows = client.query_typed(&sql, &parameters).await?;
+    let rows = client.query_typed(&sql, &borrowed(&parameters)).await?;
     rows.iter().map(read).collect()
+}
+
+/// How many rows are asked for.
+pub(crate) async fn count(client: &ClientWrapper, filter: &ConfigAuditFilter) -> Step<u64> {
+    let (condition, parameters) = condition(filter);
+    let sql = format!("SELECT count(*) FROM config_audit_log WHERE {condition}");
+    let row = client.query_typed_one(&sql, &borrowed(&parameters)).await?;
+    Ok(row.try_get::<_, i64>(0)?.cast_unsigned())
 }
 
 /// The number of rows where the chain holds, else the number of the first row that does not fit:

@@ -12,6 +12,7 @@ mod config_audit;
 mod connect;
 mod error;
 mod hosts;
+mod keys;
 pub mod migrate;
 mod options;
 mod partitions;

@@ -155,6 +155,14 @@ pub async fn filters_choose_audit_rows(fixture: &dyn Fixture) {
         row.matched_rule_id = (index != 5).then_some(i64::from(index % 2 == 1));
         row.handling_decision = if index == 5 { "Unhandled" } else { "Page_only" };
         row.correlation_id = format!("corr-{}", index / 2).into();
+        row.syslog_severity = u8::try_from(index).ok();
+        row.source = Some(if index < 4 { "syslog" } else { "http" }.into());
+        row.environment = if index == 2 {
+            "development"
+        } else {
+            "production"
+        };
+        row.team_assignment = Some(if index < 2 { "Net" } else { "Ops" }.into());
     })
     .await;
     let text = |text: &str| Some(text.to_owned());
@@ -277,8 +285,43 @@ pub async fn filters_choose_audit_rows(fixture: &dyn Fixture) {
             },
             vec![1],
         ),
-        (AuditFilter { limit: 2, ..all() }, vec![5, 4]),
+        (
+            AuditFilter {
+                severity: Some(3),
+                ..all()
+            },
+            vec![3],
+        ),
+        (
+            AuditFilter {
+                source: text("http"),
+                ..all()
+            },
+            vec![5, 4],
+        ),
+        (
+            AuditFilter {
+                environment: text("development"),
+                ..all()
+            },
+            vec![2],
+        ),
+        (
+            AuditFilter {
+                team: text("Net"),
+                ..all()
+            },
+            vec![1, 0],
+        ),
     ];
+    for (filter, expected) in &cases {
+        let count = engine.count_audit_rows(filter.clone()).await;
+        let count = count.expect("count");
+        assert_eq!(count, expected.len() as u64, "{filter:?}");
+    }
+    let cases = cases
+        .into_iter()
+        .chain([(AuditFilter { limit: 2, ..all() }, vec![5, 4])]);
     for (filter, expected) in cases {
         let rows = engine.audit_rows(filter.clone()).await.expect("rows");
         let found: Vec<_> = rows

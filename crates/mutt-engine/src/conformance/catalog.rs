@@ -322,3 +322,120 @@ pub async fn the_config_audit_is_read_in_pages(fixture: &dyn Fixture) {
     assert_eq!(rows.len(), 7);
     assert!(rows.iter().all(|row| row.table_name == "device_teams"));
 }
+
+/// Every filter chooses what it says, and as many are counted as are listed.
+pub async fn filters_choose_changes(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let by = |who: &str, id: &str| crate::Change {
+        by: who.to_owned(),
+        reason: None,
+        correlation_id: Some(id.to_owned()),
+    };
+    let rules = engine
+        .add_rules(vec![draft("one", 1)], &by("Anna_1", "c1"))
+        .await
+        .expect("added");
+    let rule = rules[0].id;
+    engine
+        .change_rule(rule, to_priority(5), None, &by("bob", "c2"))
+        .await
+        .expect("changed");
+    engine
+        .add_development_host("lab", &by("bob", "c2"))
+        .await
+        .expect("added");
+    engine
+        .delete_rule(rule, None, &by("anna%1", "c3"))
+        .await
+        .expect("deleted");
+    let all = ConfigAuditFilter {
+        limit: 100,
+        ..ConfigAuditFilter::default()
+    };
+    let rows = engine.config_audit(&all).await.expect("rows");
+    let numbers: Vec<i64> = rows.iter().rev().map(|row| row.id).collect();
+    let text = |text: &str| Some(text.to_owned());
+    let cases = [
+        (all.clone(), vec![3, 2, 1, 0]),
+        (
+            ConfigAuditFilter {
+                changed_by: text("ANNA"),
+                ..all.clone()
+            },
+            vec![3, 0],
+        ),
+        (
+            ConfigAuditFilter {
+                changed_by: text("a_1"),
+                ..all.clone()
+            },
+            vec![0],
+        ),
+        (
+            ConfigAuditFilter {
+                changed_by: text("%"),
+                ..all.clone()
+            },
+            vec![3],
+        ),
+        (
+            ConfigAuditFilter {
+                operation: text("CREATE"),
+                ..all.clone()
+            },
+            vec![2, 0],
+        ),
+        (
+            ConfigAuditFilter {
+                record_id: Some(rule),
+                table_name: text("alert_rules"),
+                ..all.clone()
+            },
+            vec![3, 1, 0],
+        ),
+        (
+            ConfigAuditFilter {
+                correlation_id: text("c2"),
+                ..all.clone()
+            },
+            vec![2, 1],
+        ),
+        (
+            ConfigAuditFilter {
+                since: Some(rows[1].changed_at),
+                ..all.clone()
+            },
+            vec![3, 2],
+        ),
+        (
+            ConfigAuditFilter {
+                until: Some(rows[1].changed_at),
+                ..all.clone()
+            },
+            vec![1, 0],
+        ),
+        (
+            ConfigAuditFilter {
+                record_key: text("nobody"),
+                ..all.clone()
+            },
+            vec![],
+        ),
+    ];
+    for (filter, expected) in cases {
+        let expected: Vec<i64> = expected.into_iter().map(|at: usize| numbers[at]).collect();
+        let found = engine.config_audit(&filter).await.expect("rows");
+        let found: Vec<i64> = found.iter().map(|row| row.id).collect();
+        assert_eq!(found, expected, "{filter:?}");
+        let paged = ConfigAuditFilter {
+            offset: 1,
+            limit: 1,
+            ..filter
+        };
+        let count = engine.count_config_audit(&paged).await.expect("count");
+        assert_eq!(count, expected.len() as u64, "{paged:?}");
+        let second = engine.config_audit(&paged).await.expect("rows");
+        let second: Vec<i64> = second.iter().map(|row| row.id).collect();
+        assert_eq!(second, expected.get(1..2).unwrap_or_default(), "{paged:?}");
+    }
+}

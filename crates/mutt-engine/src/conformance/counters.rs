@@ -2,7 +2,7 @@
 
 use super::sample::{batch, claim};
 use super::{Fixture, crash};
-use crate::{Engine, Span};
+use crate::{Component, Engine, Outcomes, Span};
 
 /// The spans with their length in seconds.
 const SPANS: [(Span, i64); 3] = [(Span::Minute, 60), (Span::Hour, 3600), (Span::Day, 86_400)];
@@ -66,4 +66,35 @@ pub async fn counters_survive_a_crash(fixture: &dyn Fixture) {
     assert_accepted(&*engine, 7).await;
     engine.enqueue(batch(0..3)).await.expect("taken");
     assert_accepted(&*engine, 10).await;
+}
+
+/// Outcomes add up for each component by itself, whoever adds them, and are durable.
+pub async fn outcomes_are_added_up(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    for component in Component::ALL {
+        let none = engine.outcomes(component, 60).await.expect("outcomes");
+        assert_eq!(none, Outcomes::default());
+    }
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let engine = engine.clone();
+            let outcomes = Outcomes { good: 10, bad: 1 };
+            tokio::spawn(async move { engine.add_outcomes(Component::Ingestor, outcomes).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.expect("no panic").expect("added");
+    }
+    let bad = Outcomes { good: 0, bad: 3 };
+    engine
+        .add_outcomes(Component::Forwarder, bad)
+        .await
+        .expect("added");
+    let engine = crash(fixture, engine).await;
+    for minutes in [60, 60 * 24, 60 * 24 * 30, u32::MAX] {
+        let all = engine.outcomes(Component::Ingestor, minutes).await;
+        assert_eq!(all.expect("outcomes"), Outcomes { good: 50, bad: 5 });
+    }
+    let all = engine.outcomes(Component::Forwarder, 60).await;
+    assert_eq!(all.expect("outcomes"), bad);
 }

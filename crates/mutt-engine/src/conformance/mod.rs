@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod decide;
 pub mod events;
 pub mod flow;
+pub mod keys;
 pub mod live;
 pub mod remediation;
 pub mod rules;
@@ -163,6 +164,7 @@ macro_rules! conformance_tests {
                 an_invalid_change_changes_nothing,
                 every_change_of_a_rule_is_audited,
                 rule_hits_are_counted,
+                the_first_and_last_hit_are_known,
             }
             catalog {
                 development_hosts_are_known_in_any_case,
@@ -172,6 +174,12 @@ macro_rules! conformance_tests {
                 the_catalog_survives_a_crash,
                 the_hash_chain_holds_under_concurrent_changes,
                 the_config_audit_is_read_in_pages,
+                filters_choose_changes,
+            }
+            keys {
+                keys_are_stored_and_used,
+                a_key_name_is_given_once,
+                keys_are_revoked_and_audited,
             }
             config {
                 a_value_is_set_and_unset,
@@ -209,6 +217,7 @@ macro_rules! conformance_tests {
                 accepted_events_are_counted_in_every_span,
                 refused_events_are_not_counted,
                 counters_survive_a_crash,
+                outcomes_are_added_up,
             }
             audit {
                 audit_rows_are_stored_as_decided,

@@ -430,3 +430,28 @@ pub async fn rule_hits_are_counted(fixture: &dyn Fixture) {
     assert_eq!(hits[&1], [7; 3]);
     assert_eq!(hits[&2], [1; 3]);
 }
+
+/// A rule that matched has a first and a last time, which lie in the past and in order.
+pub async fn the_first_and_last_hit_are_known(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    assert!(engine.rule_hit_times().await.expect("times").is_empty());
+    for rule_hits in [vec![(1, 3), (2, 1)], vec![(1, 4)]] {
+        engine.enqueue(batch([0])).await.expect("taken");
+        let claim = claim(&*engine, "a", 1).await;
+        let outcome = Outcome {
+            rule_hits,
+            ..Outcome::default()
+        };
+        engine
+            .decide(Arc::new(Decision { claim, outcome }))
+            .await
+            .expect("decided");
+    }
+    let times = engine.rule_hit_times().await.expect("times");
+    let mut rules: Vec<_> = times.keys().copied().collect();
+    rules.sort_unstable();
+    assert_eq!(rules, [1, 2]);
+    for (first, last) in times.values() {
+        assert!(first <= last && *last <= jiff::Timestamp::now());
+    }
+}

@@ -80,6 +80,10 @@ fn conditions(filter: &AuditFilter) -> Conditions {
     all.and("log.matched_rule_id = ?", filter.rule_id);
     all.and("log.handling_decision = ?", filter.handling.clone());
     all.and("log.correlation_id = ?", filter.correlation_id.clone());
+    all.and("log.syslog_severity = ?", filter.severity.map(i64::from));
+    all.and("log.source = ?", filter.source.clone());
+    all.and("log.environment = ?", filter.environment.clone());
+    all.and("log.team_assignment = ?", filter.team.clone());
     all.and(
         "+log.event_timestamp >= ?",
         filter.since.map(Timestamp::as_microsecond),
@@ -152,6 +156,32 @@ fn find_indexed(
     Ok(rows)
 }
 
+/// How many rows a filter chooses: along the index of times where a time is given, else through all.
+fn count(conn: &Connection, mut filter: AuditFilter) -> Result<u64> {
+    filter.before_id = None;
+    let (since, until) = (filter.since.take(), filter.until.take());
+    let mut all = conditions(&filter);
+    all.and(
+        "log.event_timestamp >= ?",
+        since.map(Timestamp::as_microsecond),
+    );
+    all.and(
+        "log.event_timestamp < ?",
+        until.map(Timestamp::as_microsecond),
+    );
+    let condition = if all.sql.is_empty() {
+        "true"
+    } else {
+        &all.sql.join(" AND ")
+    };
+    let count: i64 = conn
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM event_audit_log AS log WHERE {condition}"
+        ))?
+        .query_row(params_from_iter(all.values), |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
 /// What the filter says, beginning with the index.
 fn indexed_conditions(
     filter: &AuditFilter,
@@ -178,7 +208,7 @@ fn indexed_conditions(
 }
 
 /// A LIKE pattern for "contains this text".
-fn like(text: &str) -> String {
+pub(super) fn like(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for character in text.chars() {
@@ -239,6 +269,10 @@ pub(super) fn insert_delivery(conn: &Connection, row: &DeliveryRow) -> Result<()
 impl Audit for Embedded {
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>> {
         self.readers.run(move |conn| find(conn, &filter)).await
+    }
+
+    async fn count_audit_rows(&self, filter: AuditFilter) -> Result<u64> {
+        self.readers.run(move |conn| count(conn, filter)).await
     }
 
     async fn audit_count(&self) -> Result<u64> {

@@ -173,6 +173,13 @@ impl Catalog for Embedded {
             .await
     }
 
+    async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64> {
+        let filter = filter.clone();
+        self.readers
+            .run(move |conn| config_audit::count(conn, &filter))
+            .await
+    }
+
     async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {
         self.readers.run(config_audit::verify).await
     }

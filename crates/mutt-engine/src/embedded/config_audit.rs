@@ -9,6 +9,7 @@ use rusqlite::types::Value as Column;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use serde_json::Value;
 
+use super::audit::like;
 use crate::catalog::{Change, ConfigAuditFilter, ConfigAuditRow};
 use crate::changes::Record;
 use crate::error::Result;
@@ -94,27 +95,56 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ConfigAuditRow> {
     })
 }
 
+/// The condition of a filter, with its values.
+fn condition(filter: &ConfigAuditFilter) -> (String, Vec<Column>) {
+    let text = |text: &Option<String>| text.clone().map(Column::from);
+    let time = |time: Option<Timestamp>| time.map(|time| time.as_microsecond().into());
+    let (mut sql, mut values) = ("true".to_owned(), Vec::new());
+    for (condition, value) in [
+        ("table_name = ?", text(&filter.table_name)),
+        ("record_key = ?", text(&filter.record_key)),
+        ("record_id = ?", filter.record_id.map(Column::from)),
+        (
+            "changed_by LIKE ? ESCAPE '\\'",
+            filter.changed_by.as_deref().map(|by| like(by).into()),
+        ),
+        ("operation = ?", text(&filter.operation)),
+        ("correlation_id = ?", text(&filter.correlation_id)),
+        ("changed_at >= ?", time(filter.since)),
+        ("changed_at < ?", time(filter.until)),
+        ("id < ?", filter.before_id.map(Column::from)),
+    ] {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    }
+    (sql, values)
+}
+
 /// The rows that are asked for, newest first.
 pub(super) fn rows(conn: &Connection, filter: &ConfigAuditFilter) -> Result<Vec<ConfigAuditRow>> {
-    let mut query = format!("SELECT {COLUMNS} FROM config_audit_log WHERE true");
-    let mut values: Vec<Column> = Vec::new();
-    if let Some(table) = &filter.table_name {
-        query.push_str(" AND table_name = ?");
-        values.push(table.clone().into());
+    let (condition, mut values) = condition(filter);
+    for number in [filter.limit, filter.offset] {
+        values.push(i64::try_from(number).unwrap_or(i64::MAX).into());
     }
-    if let Some(key) = &filter.record_key {
-        query.push_str(" AND record_key = ?");
-        values.push(key.clone().into());
-    }
-    if let Some(before) = filter.before_id {
-        query.push_str(" AND id < ?");
-        values.push(before.into());
-    }
-    query.push_str(" ORDER BY id DESC LIMIT ?");
-    values.push(i64::try_from(filter.limit).unwrap_or(i64::MAX).into());
-    let mut statement = conn.prepare_cached(&query)?;
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM config_audit_log WHERE {condition} ORDER BY id DESC LIMIT ? OFFSET ?"
+    ))?;
     let rows = statement.query_map(params_from_iter(values), read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many rows are asked for.
+pub(super) fn count(conn: &Connection, filter: &ConfigAuditFilter) -> Result<u64> {
+    let (condition, values) = condition(filter);
+    let count: i64 = conn
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM config_audit_log WHERE {condition}"
+        ))?
+        .query_row(params_from_iter(values), |row| row.get(0))?;
+    Ok(count.cast_unsigned())
 }
 
 /// The number of rows where the chain holds, else the number of the first row that does not fit:

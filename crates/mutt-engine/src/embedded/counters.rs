@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::{Embedded, unhandled};
 use crate::error::Result;
-use crate::status::{Counters, Span};
+use crate::status::{Component, Counters, OUTCOMES_KEPT, Outcomes, Span};
 use crate::unhandled::UnhandledSignature;
 
 const SPANS: [Span; 3] = [Span::Minute, Span::Hour, Span::Day];
@@ -98,6 +98,57 @@ pub(super) fn rule_hits(conn: &Connection) -> Result<HashMap<i64, [u64; 3]>> {
     Ok(hits)
 }
 
+/// When each rule first and last matched, as exactly as the spans tell.
+fn rule_hit_times(conn: &Connection) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT rule_id, min(CASE WHEN span = ?1 THEN start END), max(start)
+         FROM rule_hits WHERE start > ?2 GROUP BY rule_id",
+    )?;
+    let since = Span::Day.start(Timestamp::now()) - Span::Day.kept() * Span::Day.width();
+    let mut rows = statement.query([Span::Day.number(), since])?;
+    let mut times = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let last: i64 = row.get(2)?;
+        let first = row.get::<_, Option<i64>>(1)?.unwrap_or(last);
+        times.insert(
+            row.get(0)?,
+            (super::timestamp(first), super::timestamp(last)),
+        );
+    }
+    Ok(times)
+}
+
+fn add_outcomes(conn: &Connection, component: Component, outcomes: Outcomes) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO outcomes (component, start, good, bad) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET good = good + excluded.good, bad = bad + excluded.bad",
+    )?
+    .execute(params![
+        component.name(),
+        Span::Minute.start(Timestamp::now()),
+        outcomes.good.cast_signed(),
+        outcomes.bad.cast_signed()
+    ])?;
+    Ok(())
+}
+
+fn outcomes(conn: &Connection, component: Component, minutes: u32) -> Result<Outcomes> {
+    let minutes = i64::from(minutes.min(OUTCOMES_KEPT));
+    let from = Span::Minute.start(Timestamp::now()) - minutes * Span::Minute.width();
+    let outcomes = conn
+        .prepare_cached(
+            "SELECT coalesce(sum(good), 0), coalesce(sum(bad), 0) FROM outcomes
+             WHERE component = ?1 AND start > ?2",
+        )?
+        .query_row(params![component.name(), from], |row| {
+            Ok(Outcomes {
+                good: row.get::<_, i64>(0)?.cast_unsigned(),
+                bad: row.get::<_, i64>(1)?.cast_unsigned(),
+            })
+        })?;
+    Ok(outcomes)
+}
+
 /// Removes what is older than it is kept.
 pub(super) fn prune(conn: &Connection, now: Timestamp) -> Result<()> {
     for span in SPANS {
@@ -109,6 +160,9 @@ pub(super) fn prune(conn: &Connection, now: Timestamp) -> Result<()> {
             .execute([span.number(), oldest])?;
         }
     }
+    let oldest = Span::Minute.start(now) - i64::from(OUTCOMES_KEPT) * Span::Minute.width();
+    conn.prepare_cached("DELETE FROM outcomes WHERE start < ?1")?
+        .execute([oldest])?;
     Ok(())
 }
 
@@ -130,6 +184,22 @@ impl Counters for Embedded {
                 Ok(counts)
             })
             .await
+    }
+
+    async fn add_outcomes(&self, component: Component, outcomes: Outcomes) -> Result<()> {
+        self.writer
+            .run(move |tx| add_outcomes(tx, component, outcomes))
+            .await
+    }
+
+    async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes> {
+        self.readers
+            .run(move |conn| outcomes(conn, component, minutes))
+            .await
+    }
+
+    async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {
+        self.readers.run(rule_hit_times).await
     }
 
     async fn unhandled(&self, limit: usize) -> Result<Vec<UnhandledSignature>> {

@@ -33,6 +33,7 @@ mod flow;
 mod foreign;
 mod hosts;
 mod inbox;
+mod keys;
 mod live;
 mod readers;
 mod rules;

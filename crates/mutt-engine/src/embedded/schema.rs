@@ -15,10 +15,10 @@ const APPLICATION_ID: i64 = 0x4D55_5454;
 const _: () = assert!(MIGRATIONS.len() as u64 == LATEST.unsigned_abs());
 
 /// What each version added, oldest first. Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 /// The schema version that this program writes.
-pub(super) const LATEST: i64 = 1;
+pub(super) const LATEST: i64 = 2;
 
 const VERSION_1: &str = "
 -- Events that wait. A row is a block of events of one commit: `ends` (32-bit little-endian offsets)
@@ -315,6 +315,17 @@ fn migrate_one(conn: &Connection) -> Result<()> {
     }
     Ok(())
 }
+
+const VERSION_2: &str = "
+-- What went well and what did not, by minute: the service level objectives.
+CREATE TABLE outcomes (
+    component TEXT NOT NULL,
+    start INTEGER NOT NULL,
+    good INTEGER NOT NULL,
+    bad INTEGER NOT NULL,
+    PRIMARY KEY (component, start)
+) STRICT, WITHOUT ROWID;
+";
 
 #[cfg(test)]
 mod tests {

@@ -203,8 +203,8 @@ async fn history(context: &Context, engine: &dyn Engine, key: Option<String>) ->
     let filter = ConfigAuditFilter {
         table_name: Some(CONFIG_TABLE.into()),
         record_key,
-        before_id: None,
         limit: 200,
+        ..ConfigAuditFilter::default()
     };
     let rows = engine.config_audit(&filter).await?;
     if context.json {
@@ -248,8 +248,8 @@ async fn revert(
     let filter = ConfigAuditFilter {
         table_name: Some(CONFIG_TABLE.into()),
         record_key: Some(key.name.to_owned()),
-        before_id: None,
         limit: 1,
+        ..ConfigAuditFilter::default()
     };
     let last = engine
         .config_audit(&filter)

@@ -14,11 +14,11 @@ use mutt_engine::dynamic::ConfigChange;
 use mutt_engine::live::LiveBatch;
 use mutt_engine::unhandled::UnhandledSignature;
 use mutt_engine::{
-    AlertQueue, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit, CircuitPolicy,
-    CircuitState, ClaimedAlert, ConfigAuditRow, Counters, DeadLetter, DeadLetterFilter,
-    DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError, EventClaim,
-    EventQueue, Flow, Limit, Live, Permit, Result, Settled, Span, Status, StoredAuditRow,
-    WorkerKind, Workers,
+    AlertQueue, ApiKey, ApiKeys, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit,
+    CircuitPolicy, CircuitState, ClaimedAlert, Component, ConfigAuditRow, Counters, DeadLetter,
+    DeadLetterFilter, DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError,
+    EventClaim, EventQueue, Flow, Limit, Live, NewApiKey, Outcomes, Permit, Result, Settled, Span,
+    Status, StoredAuditRow, WorkerKind, Workers,
 };
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -237,6 +237,10 @@ impl Catalog for Faulty {
         self.inner.config_audit(filter).await
     }
 
+    async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64> {
+        self.inner.count_config_audit(filter).await
+    }
+
     async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {
         self.inner.verify_config_audit().await
     }
@@ -301,9 +305,32 @@ impl DeadLetters for Faulty {
 }
 
 #[async_trait]
+impl ApiKeys for Faulty {
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        self.inner.api_keys().await
+    }
+
+    async fn add_api_key(&self, key: NewApiKey, by: &Change) -> Result<ApiKey> {
+        self.inner.add_api_key(key, by).await
+    }
+
+    async fn revoke_api_key(&self, name: &str, by: &Change) -> Result<()> {
+        self.inner.revoke_api_key(name, by).await
+    }
+
+    async fn api_key_used(&self, name: &str) -> Result<()> {
+        self.inner.api_key_used(name).await
+    }
+}
+
+#[async_trait]
 impl Audit for Faulty {
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>> {
         self.inner.audit_rows(filter).await
+    }
+
+    async fn count_audit_rows(&self, filter: AuditFilter) -> Result<u64> {
+        self.inner.count_audit_rows(filter).await
     }
 
     async fn audit_count(&self) -> Result<u64> {
@@ -361,6 +388,18 @@ impl Flow for Faulty {
 impl Counters for Faulty {
     async fn accepted(&self, span: Span, spans: u32) -> Result<Vec<(Timestamp, u64)>> {
         self.inner.accepted(span, spans).await
+    }
+
+    async fn add_outcomes(&self, component: Component, outcomes: Outcomes) -> Result<()> {
+        self.inner.add_outcomes(component, outcomes).await
+    }
+
+    async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes> {
+        self.inner.outcomes(component, minutes).await
+    }
+
+    async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {
+        self.inner.rule_hit_times().await
     }
 
     async fn unhandled(&self, limit: usize) -> Result<Vec<UnhandledSignature>> {
