@@ -19,7 +19,7 @@ use mutt_forwarder::MockMoog;
 use mutt_testbed::{Postgres, Proxy, Redis};
 use tokio::task::JoinHandle;
 
-use super::ledger::{Ledger, http_sender};
+use super::ledger::{Ledger, http_sender, is_matched};
 use super::{KEY, PATIENCE, Port, until};
 
 /// The application's password in PostgreSQL.
@@ -379,6 +379,18 @@ impl Cluster {
         length.trim().parse().unwrap()
     }
 
+    /// The sum of all numbers in all keys like this.
+    fn counted(&self, pattern: &str, read: impl Fn(&str) -> String) -> u64 {
+        let keys = self.redis.command(&["KEYS", pattern]);
+        let values = keys.lines().filter(|key| !key.is_empty()).map(read);
+        values
+            .flat_map(|value| {
+                let numbers = value.lines().map(|line| line.parse::<u64>().unwrap());
+                numbers.collect::<Vec<_>>()
+            })
+            .sum()
+    }
+
     /// Keys of claims, and of what they hold.
     pub fn claims(&self) -> Vec<String> {
         [
@@ -437,7 +449,9 @@ impl Cluster {
         for sender in senders {
             sender.await.unwrap();
         }
+        let began = Instant::now();
         self.drained(ledger).await;
+        eprintln!("drained after {:?}", began.elapsed());
         let rows = self.compare(ledger);
         for role in self.roles() {
             assert_eq!(role.stop(), Some(0), "{} ends in order", role.name);
@@ -495,6 +509,16 @@ impl Cluster {
             "one external_id for each alert, the same on every attempt"
         );
         assert_eq!(stats.uncounted, 0);
+        // The unique key of the audit log would hide an event that came twice; the counts do not.
+        let accepted = self.counted("mutt:metrics:24h:*", |key| {
+            self.redis.command(&["GET", key])
+        });
+        assert_eq!(accepted, rows.len() as u64, "events accepted");
+        let matched = rows.iter().filter(|row| is_matched(row.number)).count();
+        let hits = self.counted("mutt:rule_hits:24h:*", |key| {
+            self.redis.command(&["HVALS", key])
+        });
+        assert_eq!(hits, matched as u64, "rules matched");
         for dlq in DLQS {
             assert_eq!(self.length("LLEN", dlq), 0, "{dlq}");
         }

@@ -53,6 +53,11 @@ pub fn text(number: u64) -> String {
     format!("{kind} ledger-{number}.")
 }
 
+/// Whether a rule knows it.
+pub fn is_matched(number: u64) -> bool {
+    number % 4 != 3
+}
+
 pub fn event(number: u64) -> String {
     json!({"hostname": format!("host-{}", number % 20), "message": text(number)}).to_string()
 }
