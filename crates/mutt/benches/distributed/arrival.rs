@@ -53,9 +53,8 @@ pub async fn measure(options: &Options) -> Result<Vec<Figure>> {
         check("events in the queue", setup.depth()?, EVENTS)?;
         clear(&setup).await?;
         let counted = processes::Cost::begin([
-            ("ingestor", vec![ingestor.pid()]),
+            ("mutt ingestor", vec![ingestor.pid()]),
             ("Redis", setup.redis.pid().into_iter().collect()),
-            ("load", vec![std::process::id()]),
         ]);
         over_http.push(post(&ingestor, &body).await?);
         cost.push(counted.end());
@@ -91,7 +90,6 @@ pub async fn measure(options: &Options) -> Result<Vec<Figure>> {
         ),
     ];
     for &(name, share) in cost.last().into_iter().flatten() {
-        let name = if name == "load" { "the sender" } else { name };
         figures.push(figure(
             format!("over HTTP: processor time of {name}"),
             share,

@@ -20,8 +20,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-
-use report::Figure;
+use mutt_traffic::load;
 
 /// Measure the distributed engine on this machine, beside Redis and PostgreSQL alone.
 #[derive(Debug, Parser)]
@@ -78,7 +77,8 @@ enum Case {
     AuditSearch,
 }
 
-async fn measure(cases: &[Case], options: &Options) -> Result<Vec<Figure>> {
+async fn measure(cases: &[Case], options: &Options, json: bool) -> Result<()> {
+    let flush = load::flush_latency()?;
     let mut figures = Vec::new();
     for &case in cases {
         let name = case.to_possible_value().expect("no case is hidden");
@@ -92,7 +92,8 @@ async fn measure(cases: &[Case], options: &Options) -> Result<Vec<Figure>> {
         };
         figures.extend(measured);
     }
-    Ok(figures)
+    report::print(&figures, flush, json);
+    Ok(())
 }
 
 fn main() -> ExitCode {
@@ -106,11 +107,8 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .expect("a runtime");
-    match runtime.block_on(measure(&cases, &arguments.options)) {
-        Ok(figures) => {
-            report::print(&figures, arguments.json);
-            ExitCode::SUCCESS
-        }
+    match runtime.block_on(measure(&cases, &arguments.options, arguments.json)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -62,7 +62,6 @@ async fn with(
             .collect(),
     );
     let cost = Cost::begin([
-        ("the sender", vec![std::process::id()]),
         ("mutt ingestor", vec![ingestor.pid()]),
         (
             "mutt alerter",

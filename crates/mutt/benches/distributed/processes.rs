@@ -88,23 +88,27 @@ impl Drop for Role {
     }
 }
 
-/// The processor time of several processes over a while.
+/// The processor time of this process, which sends, and of others over a while.
 pub struct Cost {
     since: Instant,
     before: Vec<(&'static str, Vec<u32>, f64)>,
 }
 
+/// What this process is called.
+const SENDER: &str = "the sender";
+
 impl Cost {
-    /// Begins to count for these names, each with its processes and all their descendants.
+    /// Begins to count for this process, and for these names, each with its processes and all their
+    /// descendants.
     pub fn begin(of: impl IntoIterator<Item = (&'static str, Vec<u32>)>) -> Self {
-        let before = of
+        let since = Instant::now();
+        let others = of
             .into_iter()
-            .map(|(name, pids)| (name, pids.clone(), seconds(&pids)))
+            .map(|(name, pids)| (name, pids.clone(), seconds(name, &pids)));
+        let before = std::iter::once((SENDER, Vec::new(), seconds(SENDER, &[])))
+            .chain(others)
             .collect();
-        Self {
-            since: Instant::now(),
-            before,
-        }
+        Self { since, before }
     }
 
     /// The share of one core that each had since then, in percent.
@@ -112,13 +116,21 @@ impl Cost {
         let elapsed = self.since.elapsed().as_secs_f64();
         self.before
             .into_iter()
-            .map(|(name, pids, before)| (name, (seconds(&pids) - before) / elapsed * 100.0))
+            .map(|(name, pids, before)| {
+                let used = seconds(name, &pids) - before;
+                (name, used / elapsed * 100.0)
+            })
             .collect()
     }
 }
 
 /// Processor time of processes and their descendants, the dead ones too.
-fn seconds(pids: &[u32]) -> f64 {
+fn seconds(name: &str, pids: &[u32]) -> f64 {
+    if name == SENDER {
+        // The servers are its children: they have names of their own.
+        let own = Stat::read(std::process::id());
+        return own.map_or(0, |stat| stat.own) as f64 / TICKS_PER_SECOND;
+    }
     let all: Vec<Stat> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -131,7 +143,7 @@ fn seconds(pids: &[u32]) -> f64 {
         ticks += all
             .iter()
             .find(|stat| stat.pid == pid)
-            .map_or(0, |stat| stat.ticks);
+            .map_or(0, |stat| stat.own + stat.of_dead_children);
         next.extend(
             all.iter()
                 .filter(|stat| stat.parent == pid)
@@ -145,23 +157,21 @@ fn seconds(pids: &[u32]) -> f64 {
 struct Stat {
     pid: u32,
     parent: u32,
-    /// Its own time and that of its children that ended, in user and kernel.
-    ticks: u64,
+    /// In user and kernel.
+    own: u64,
+    of_dead_children: u64,
 }
 
 impl Stat {
     fn read(pid: u32) -> Option<Self> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = fields
-            .get(11..15)?
-            .iter()
-            .filter_map(|ticks| ticks.parse::<u64>().ok())
-            .sum();
+        let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
         Some(Self {
             pid,
             parent: fields.get(1)?.parse().ok()?,
-            ticks,
+            own: number(11)? + number(12)?,
+            of_dead_children: number(13)? + number(14)?,
         })
     }
 }

@@ -64,8 +64,8 @@ fn number(value: f64) -> String {
     text
 }
 
-/// Shows all figures on standard output.
-pub fn print(figures: &[Figure], json: bool) {
+/// Shows all figures on standard output, with what a flush cost before they were measured.
+pub fn print(figures: &[Figure], flush: (f64, f64), json: bool) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if json {
         let figures: Vec<_> = figures
@@ -82,7 +82,14 @@ pub fn print(figures: &[Figure], json: bool) {
             .collect();
         println!(
             "{}",
-            serde_json::json!({"conditions": {"cores": cores}, "figures": figures})
+            serde_json::json!({
+                "conditions": {
+                    "cores": cores,
+                    "fdatasync_p50_ms": flush.0,
+                    "fdatasync_p99_ms": flush.1,
+                },
+                "figures": figures,
+            })
         );
         return;
     }
@@ -99,5 +106,8 @@ pub fn print(figures: &[Figure], json: bool) {
             figure.target
         );
     }
-    println!("{cores} cores shared by load, MUTT, Redis and PostgreSQL.");
+    println!(
+        "{cores} cores shared by load, MUTT, Redis and PostgreSQL; fdatasync p50 {:.2} ms, p99 {:.2} ms.",
+        flush.0, flush.1
+    );
 }

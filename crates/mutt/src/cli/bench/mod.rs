@@ -13,7 +13,7 @@ use mutt_traffic::load;
 use serde::Serialize;
 
 use crate::cli::Global;
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::output::{self, Table};
 
 /// Measure this machine through the real path. Load generator and server share its cores.
@@ -86,7 +86,7 @@ impl Bench {
         } else {
             self.cases
         };
-        let flush = flush_latency()?;
+        let flush = load::flush_latency()?;
         let mut figures = Vec::new();
         for case in cases {
             let name = case
@@ -144,32 +144,4 @@ fn number(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
-}
-
-/// What one fdatasync of 4 KiB costs here: (p50, p99) in milliseconds. Every durable rate depends
-/// on it.
-fn flush_latency() -> Outcome<(f64, f64)> {
-    use std::io::Write as _;
-
-    let path = std::env::temp_dir().join(format!("mutt-bench-flush-{}", std::process::id()));
-    let measure = || -> std::io::Result<Vec<f64>> {
-        let mut file = std::fs::File::create(&path)?;
-        let block = [0_u8; 4096];
-        (0..200)
-            .map(|_| {
-                file.write_all(&block)?;
-                let began = std::time::Instant::now();
-                file.sync_data()?;
-                Ok(began.elapsed().as_secs_f64() * 1e3)
-            })
-            .collect()
-    };
-    let times = measure();
-    let _ = std::fs::remove_file(&path);
-    let mut times =
-        times.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-    Ok((
-        load::percentile(&mut times, 0.5),
-        load::percentile(&mut times, 0.99),
-    ))
 }
