@@ -48,7 +48,9 @@ const REMEMBER_PUSH: u64 = 24 * 3600;
 const REMEMBER_SPOOL: u64 = 90 * 24 * 3600;
 /// How long replicas may take before an event is not acknowledged.
 const REPLICAS: Duration = Duration::from_secs(2);
-/// How long draining waits after Redis refused or went away.
+/// How often a push without a spool behind it is repeated.
+const REPEATS: u32 = 2;
+/// How long draining, or a repeated push, waits after Redis refused or went away.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Hands events in.
@@ -147,13 +149,13 @@ impl Pusher {
                     tracing::warn!("Redis is away: events are spooled here until it is back");
                     self.spool(&spool, line.drain(..)).await;
                 }
-                (None, spool) => self.push_group(&mut line, spool.as_deref()).await,
+                (None, spool) => self.push_group(&mut line, spool.as_ref()).await,
             }
         }
     }
 
     /// Pushes what stands first in line.
-    async fn push_group(&mut self, line: &mut VecDeque<Request>, spool: Option<&Spool>) {
+    async fn push_group(&mut self, line: &mut VecDeque<Request>, spool: Option<&Arc<Spool>>) {
         let mut group = Vec::new();
         let (mut events, mut bytes) = (0, 0);
         while let Some(request) = line.front() {
@@ -171,8 +173,14 @@ impl Pusher {
         match self.push(number, &group, spool).await {
             Ok(Pushed::Full(_)) if group.len() > 1 => {
                 // Together they do not fit; some of them may.
-                for request in group {
+                let mut group = group.into_iter();
+                while let Some(request) = group.next() {
                     self.push_alone(request, spool).await;
+                    if let Some(spool) = spool.filter(|spool| !spool.is_empty()) {
+                        // What comes behind it must not go past it: with a higher number, it would
+                        // pass for pushed.
+                        return self.spool(spool, group).await;
+                    }
                 }
             }
             Err(error) => match spool {
@@ -186,7 +194,7 @@ impl Pusher {
         }
     }
 
-    async fn push_alone(&mut self, request: Request, spool: Option<&Spool>) {
+    async fn push_alone(&mut self, request: Request, spool: Option<&Arc<Spool>>) {
         let group = vec![request];
         let number = match self.number(spool) {
             Ok(number) => number,
@@ -213,7 +221,7 @@ impl Pusher {
     }
 
     /// The number under which something is pushed, or spooled where that fails.
-    fn number(&mut self, spool: Option<&Spool>) -> Result<u64> {
+    fn number(&mut self, spool: Option<&Arc<Spool>>) -> Result<u64> {
         if let Some(spool) = spool {
             spool.number()
         } else {
@@ -233,13 +241,17 @@ impl Pusher {
         }
     }
 
-    async fn push(&self, number: u64, group: &[Request], spool: Option<&Spool>) -> Result<Pushed> {
+    async fn push(
+        &self,
+        number: u64,
+        group: &[Request],
+        spool: Option<&Arc<Spool>>,
+    ) -> Result<Pushed> {
         let batches = || group.iter().map(|request| &request.batch);
         let rejects = group.iter().flat_map(|request| &request.rejects);
-        let call = self.call((number, number), batches, rejects);
-        let work = self.send(&call);
+        let call = self.call((number, number), self.shared.limit(), batches, rejects);
         if spool.is_none() {
-            return work.await;
+            return self.send_again(&call).await;
         }
         let late = |_| {
             Err(EngineError::Unavailable(format!(
@@ -247,12 +259,14 @@ impl Pusher {
                 HURRY.as_secs()
             )))
         };
+        let work = self.send(&call);
         tokio::time::timeout(HURRY, work).await.unwrap_or_else(late)
     }
 
     fn call<'a, B: Iterator<Item = &'a Batch>>(
         &self,
         (first, last): (u64, u64),
+        limit: u64,
         batches: impl Fn() -> B,
         rejects: impl Iterator<Item = &'a DeadLetter>,
     ) -> Cmd {
@@ -269,7 +283,7 @@ impl Pusher {
             &day,
         ]);
         let events: usize = batches().map(Batch::len).sum();
-        call.arg(shared.limit())
+        call.arg(limit)
             .arg(first)
             .arg(last)
             .arg(remember)
@@ -286,6 +300,23 @@ impl Pusher {
             call.arg(reject);
         }
         call
+    }
+
+    /// Pushes, and again where it is open whether the push took effect: its sender must not be told
+    /// that it did not.
+    async fn send_again(&self, call: &Cmd) -> Result<Pushed> {
+        // Where this fails nothing was sent.
+        self.shared.admitted().await?;
+        for _ in 0..REPEATS {
+            match self.send(call).await {
+                Err(error) if !self.shared.closed.is_cancelled() => {
+                    tracing::debug!(%error, "a push is repeated");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                pushed => return pushed,
+            }
+        }
+        self.send(call).await
     }
 
     async fn send(&self, call: &Cmd) -> Result<Pushed> {
@@ -416,7 +447,11 @@ impl Pusher {
         while !spooled.is_empty() {
             let numbers = (spooled.first(), spooled.last());
             let batches = || spooled.events.iter().map(Arc::as_ref);
-            let call = self.call(numbers, batches, spooled.rejects.iter());
+            // It was taken already, and may be more than fits at once: it goes where there is any
+            // room, rather than wait for ever.
+            let more = (spooled.len() as u64).saturating_sub(1);
+            let limit = self.shared.limit().saturating_add(more);
+            let call = self.call(numbers, limit, batches, spooled.rejects.iter());
             match self.send(&call).await? {
                 Pushed::Done(depth) => {
                     self.depth = depth;

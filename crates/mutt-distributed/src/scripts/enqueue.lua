@@ -5,7 +5,11 @@
 -- up to this number was pushed before; then nothing is done.
 local depth = redis.call('LLEN', KEYS[1])
 local seen = tonumber(redis.call('GET', KEYS[2]) or 0)
-if seen >= tonumber(ARGV[2]) then return {2, seen} end
+if seen >= tonumber(ARGV[2]) then
+    -- A write, so that who waits for replicas waits until they have what was pushed then.
+    redis.call('EXPIRE', KEYS[2], ARGV[4])
+    return {2, seen}
+end
 local n = tonumber(ARGV[6])
 if n > 0 and depth + n > tonumber(ARGV[1]) then return {0, depth} end
 local function push(key, first, count)

@@ -81,15 +81,20 @@ impl Store {
     }
 }
 
+/// Opens an engine and waits until both servers are there.
+pub async fn open_with(options: Options) -> Arc<Distributed> {
+    let engine = Distributed::open(options).expect("the options can be used");
+    let start = Instant::now();
+    while let Err(error) = engine.ready().await {
+        assert!(start.elapsed() < PATIENCE, "{error}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    engine
+}
+
 #[async_trait]
 impl Fixture for Store {
     async fn open(&self) -> Arc<dyn Engine> {
-        let engine = Distributed::open(self.options()).expect("the options can be used");
-        let start = Instant::now();
-        while let Err(error) = engine.ready().await {
-            assert!(start.elapsed() < PATIENCE, "{error}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        engine
+        open_with(self.options()).await
     }
 }
