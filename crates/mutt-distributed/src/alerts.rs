@@ -12,6 +12,7 @@ use mutt_engine::{
 };
 use mutt_redis::redis;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::claims::{Claims, Phase};
 use crate::deliveries;
@@ -31,15 +32,17 @@ fn seconds(at: Timestamp) -> f64 {
 impl Shared {
     async fn try_claim_alerts(&self, worker: &Arc<str>, max: usize) -> Result<Vec<ClaimedAlert>> {
         let kind = WorkerKind::Moog;
+        // Nothing is asked for that cannot be answered now, so that no doubt is left.
+        self.admitted().await?;
         let asked = Claims::ask(self, kind, worker, max as u64).await?;
         let first = asked.first;
-        let epoch = self.epoch();
         let mut call = scripts::CLAIM_ALERTS.call(&[
             &self.names.alert_queue,
             names::ALERT_RETRY,
             &names::claims(kind, worker),
             &names::pods(kind),
             names::CLAIM_ORDER,
+            names::EPOCH,
         ]);
         let prefix = names::held(kind, worker, 0);
         call.arg(&**worker)
@@ -47,8 +50,10 @@ impl Shared {
             .arg(CLAIM_BYTES)
             .arg(format!("{:.6}", seconds(Timestamp::now())))
             .arg(&prefix[..prefix.len() - 1])
-            .arg(first);
-        let items: Vec<redis::Value> = self.run(&scripts::CLAIM_ALERTS, &call).await?;
+            .arg(first)
+            .arg(names::new_epoch());
+        let (epoch, items): (String, Vec<redis::Value>) =
+            self.run(&scripts::CLAIM_ALERTS, &call).await?;
         let mut alerts = Vec::with_capacity(items.len());
         let mut histories = Vec::with_capacity(items.len());
         for (claim, item) in (first..).zip(items) {
@@ -63,7 +68,7 @@ impl Shared {
             });
             histories.push(HashMap::from([(0, history)]));
         }
-        asked.answered(&epoch, histories);
+        asked.answered(&epoch.into(), histories);
         Ok(alerts)
     }
 }
@@ -166,6 +171,10 @@ fn push(call: &mut redis::Cmd, attempt: &Attempt, epoch: &str, before: History, 
         }
         Settlement::RetryAt(due) => {
             let history = History {
+                // Alerts that are equal, as other programs push them, are not one alert.
+                id: before
+                    .id
+                    .or_else(|| Some(Uuid::now_v7().simple().to_string())),
                 attempts,
                 first_failed_at: before.first_failed_at.or(Some(now)),
                 ..before

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use mutt_engine::{Result, Settled, WorkerKind};
 use parking_lot::Mutex;
@@ -49,14 +50,21 @@ pub struct Doubtful {
     pub revoke: bool,
 }
 
+struct Ended {
+    claim: u64,
+    settled: Option<Settled>,
+    at: Instant,
+}
+
 #[derive(Default)]
 struct State {
     known: HashMap<u64, Arc<Known>>,
     /// Numbers asked for, whose answer is not there yet.
     asked: HashMap<u64, u64>,
     /// Claims that ended lately, the oldest first.
-    ended: VecDeque<(u64, Option<Settled>)>,
-    doubtful: Vec<Doubtful>,
+    ended: VecDeque<Ended>,
+    /// By number: a claim that is doubted again is doubted once.
+    doubtful: HashMap<u64, Doubtful>,
     /// Applied claims whose row in PostgreSQL is no longer needed.
     finished: Vec<u64>,
     next: u64,
@@ -91,6 +99,11 @@ impl Asked<'_> {
         self.answered = true;
         let mut state = self.shared.claims.state.lock();
         state.asked.remove(&self.first);
+        if state.next == self.first + self.count {
+            // The others were not used: who finds nothing for hours should not need another block,
+            // which PostgreSQL may be too far away to give.
+            state.next = self.first + histories.len() as u64;
+        }
         for (number, histories) in (self.first..).zip(histories) {
             let known = Known {
                 worker: Arc::clone(self.worker),
@@ -111,14 +124,35 @@ impl Drop for Asked<'_> {
         let mut state = self.shared.claims.state.lock();
         state.asked.remove(&self.first);
         for claim in self.first..self.first + self.count {
-            state.doubtful.push(Doubtful {
-                kind: self.kind,
-                worker: Arc::clone(self.worker),
-                claim,
-                revoke: false,
-            });
+            let worker = Arc::clone(self.worker);
+            state.doubt(self.kind, worker, claim, false);
         }
         self.shared.doubts.notify_one();
+    }
+}
+
+impl State {
+    fn doubt(&mut self, kind: WorkerKind, worker: Arc<str>, claim: u64, revoke: bool) {
+        let doubtful = self.doubtful.entry(claim).or_insert(Doubtful {
+            kind,
+            worker,
+            claim,
+            revoke,
+        });
+        doubtful.revoke |= revoke;
+    }
+
+    fn end(&mut self, claim: u64, settled: Option<Settled>) -> Option<Arc<Known>> {
+        let known = self.known.remove(&claim)?;
+        if self.ended.len() == REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(Ended {
+            claim,
+            settled,
+            at: Instant::now(),
+        });
+        Some(known)
     }
 }
 
@@ -169,18 +203,20 @@ impl Claims {
     /// What the decision of a claim did that was held here lately.
     pub fn decided(&self, claim: u64) -> Option<Settled> {
         let state = self.state.lock();
-        let ended = state.ended.iter().rev().find(|(ended, _)| *ended == claim);
-        ended.and_then(|&(_, settled)| settled)
+        let ended = state.ended.iter().rev().find(|ended| ended.claim == claim);
+        ended.and_then(|ended| ended.settled)
     }
 
     /// A claim ended: with this, or because it is not ours.
     pub fn end(&self, claim: u64, settled: Option<Settled>) {
+        self.state.lock().end(claim, settled);
+    }
+
+    /// Nobody here goes on with a claim that is held here.
+    pub fn abandon(&self, kind: WorkerKind, claim: u64) {
         let mut state = self.state.lock();
-        if state.known.remove(&claim).is_some() {
-            if state.ended.len() == REMEMBERED {
-                state.ended.pop_front();
-            }
-            state.ended.push_back((claim, settled));
+        if let Some(known) = state.end(claim, None) {
+            state.doubt(kind, Arc::clone(&known.worker), claim, true);
         }
     }
 
@@ -194,8 +230,10 @@ impl Claims {
         std::mem::take(&mut self.state.lock().finished)
     }
 
-    /// Those of these claims, registered for a pod, that nobody here has in hand or asked for.
-    pub fn unknown(&self, registered: impl IntoIterator<Item = u64>) -> Vec<u64> {
+    /// Those of these claims, found registered for a pod after `since`, that nobody here has in hand
+    /// or asked for. One that ended before is among them: Redis lost its last moments, and with them
+    /// that end.
+    pub fn unknown(&self, registered: impl IntoIterator<Item = u64>, since: Instant) -> Vec<u64> {
         let state = self.state.lock();
         let here = |claim: u64| {
             state.known.contains_key(&claim)
@@ -203,7 +241,12 @@ impl Claims {
                     .asked
                     .iter()
                     .any(|(&first, &count)| (first..first + count).contains(&claim))
-                || state.ended.iter().any(|&(ended, _)| ended == claim)
+                || state
+                    .ended
+                    .iter()
+                    .rev()
+                    .take_while(|ended| ended.at >= since)
+                    .any(|ended| ended.claim == claim)
         };
         registered
             .into_iter()
@@ -211,13 +254,22 @@ impl Claims {
             .collect()
     }
 
-    /// Adds claims that nobody has in hand.
-    pub fn doubt(&self, claims: impl IntoIterator<Item = Doubtful>) {
-        self.state.lock().doubtful.extend(claims);
+    /// Nobody has this claim in hand, and somebody may have begun to decide it.
+    pub fn doubt(&self, kind: WorkerKind, worker: Arc<str>, claim: u64) {
+        self.state.lock().doubt(kind, worker, claim, true);
+    }
+
+    /// These could not be ended.
+    pub fn doubt_again(&self, claims: Vec<Doubtful>) {
+        let mut state = self.state.lock();
+        for claim in claims {
+            state.doubt(claim.kind, claim.worker, claim.claim, claim.revoke);
+        }
     }
 
     /// Claims that nobody has in hand; handed out once.
     pub fn take_doubtful(&self) -> Vec<Doubtful> {
-        std::mem::take(&mut self.state.lock().doubtful)
+        let doubtful = std::mem::take(&mut self.state.lock().doubtful);
+        doubtful.into_values().collect()
     }
 }

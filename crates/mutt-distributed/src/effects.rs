@@ -4,6 +4,8 @@
 //! that a takeover can hand in the very same. The stored form is a version byte and the arguments,
 //! each with its length, compressed where that pays.
 
+use std::io::Read as _;
+
 use mutt_engine::{EngineError, Result};
 use mutt_redis::Cmd;
 
@@ -19,7 +21,7 @@ const ZSTD: u8 = 2;
 /// Below this compressing costs more than it saves.
 const WORTH_COMPRESSING: usize = 512;
 /// The most that stored effects may unpack to: a claim of the largest elements.
-const LARGEST: usize = 1 << 30;
+const LARGEST: u64 = 1 << 30;
 
 impl Effects {
     /// Appends one argument.
@@ -80,7 +82,13 @@ impl Effects {
         let mut plain = match form {
             PLAIN => rest,
             ZSTD => {
-                unpacked = zstd::bulk::decompress(rest, LARGEST).map_err(|_| broken())?;
+                // Not the bulk function: it would reserve the most there can be.
+                let mut reader = zstd::Decoder::new(rest)
+                    .map_err(|_| broken())?
+                    .take(LARGEST);
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).map_err(|_| broken())?;
+                unpacked = bytes;
                 &unpacked[..]
             }
             _ => return Err(broken()),

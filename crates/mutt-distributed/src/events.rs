@@ -29,23 +29,31 @@ const CLAIM_BYTES: usize = 16 << 20;
 impl Shared {
     async fn try_claim(&self, worker: &Arc<str>, max: usize) -> Result<Option<EventClaim>> {
         let kind = WorkerKind::Alerter;
+        // Nothing is asked for that cannot be answered now, so that no doubt is left.
+        self.admitted().await?;
         let asked = Claims::ask(self, kind, worker, 1).await?;
         let id = asked.first;
-        let epoch = self.epoch();
         let mut call = scripts::CLAIM_EVENTS.call(&[
             &self.names.ingest_queue,
             &names::held(kind, worker, id),
             &names::claims(kind, worker),
             &names::pods(kind),
             names::CLAIM_ORDER,
+            names::EPOCH,
         ]);
-        call.arg(id).arg(&**worker).arg(max).arg(CLAIM_BYTES);
-        let items: Vec<redis::Value> = self.run(&scripts::CLAIM_EVENTS, &call).await?;
+        call.arg(id)
+            .arg(&**worker)
+            .arg(max)
+            .arg(CLAIM_BYTES)
+            .arg(names::new_epoch());
+        let (epoch, items): (String, Vec<redis::Value>) =
+            self.run(&scripts::CLAIM_EVENTS, &call).await?;
+        let epoch = epoch.into();
         if items.is_empty() {
             asked.answered(&epoch, Vec::new());
             return Ok(None);
         }
-        let items: Vec<Vec<u8>> = items.into_iter().rev().map(bytes).collect();
+        let items: Vec<Vec<u8>> = items.into_iter().map(bytes).collect();
         let mut events = Batch::with_capacity(items.len(), items.iter().map(Vec::len).sum());
         let mut histories = HashMap::new();
         for (index, item) in items.iter().enumerate() {
@@ -87,6 +95,19 @@ impl Shared {
             () = self.closed.cancelled() => return Err(closed()),
         }
         Ok(true)
+    }
+}
+
+/// Leaves a claim that did not end to whoever ends those that nobody has in hand.
+struct Abandon<'a> {
+    shared: &'a Shared,
+    claim: u64,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.shared.claims.abandon(WorkerKind::Alerter, self.claim);
+        self.shared.doubts.notify_one();
     }
 }
 
@@ -168,9 +189,14 @@ impl EventQueue for Distributed {
     }
 
     async fn shed_events(&self, max: usize) -> Result<u64> {
-        let worker = &self.shared.pod;
-        let Some(claim) = self.shared.try_claim(worker, max.max(1)).await? else {
+        let shared = &self.shared;
+        let Some(claim) = shared.try_claim(&shared.pod, max.max(1)).await? else {
             return Ok(0);
+        };
+        // Whatever becomes of it here, also where the caller goes away, nobody tries it again.
+        let _abandon = Abandon {
+            shared,
+            claim: claim.id,
         };
         let dead: Vec<_> = claim
             .iter()

@@ -1,6 +1,7 @@
 //! What things are called in Redis: spec 2, and what this engine adds.
 
 use mutt_engine::WorkerKind;
+use uuid::Uuid;
 
 /// Names that a site may set.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub const DELIVERY_LOG: &str = "mutt:delivery_log";
 pub const CLAIM_ORDER: &str = "mutt:claims:order";
 /// What this Redis remembers since: a value that goes only where everything goes.
 pub const EPOCH: &str = "mutt:epoch";
+/// Held by the pod that tidies up.
+pub const UPKEEP: &str = "mutt:upkeep";
 /// Held by the pod that recovers.
 pub const JANITOR: &str = "mutt:janitor";
 /// Channel: dynamic configuration changed; the payload is the key.
@@ -41,6 +44,11 @@ pub const CONFIG_RELOAD: &str = "mutt:config:reload";
 pub const WAKE: &str = "mutt:wake";
 /// Channel: decided events for whoever watches.
 pub const LIVE: &str = "mutt:live";
+
+/// What `mutt:epoch` becomes where there is none.
+pub fn new_epoch() -> String {
+    Uuid::new_v4().simple().to_string()
+}
 
 /// The word of a stage in keys.
 pub fn stage(kind: WorkerKind) -> &'static str {

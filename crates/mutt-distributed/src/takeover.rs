@@ -4,9 +4,10 @@
 //! it had applied it already, and then the stored effects are what is left to do. Claims of alerts are
 //! fenced by their registration in Redis alone.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use mutt_engine::{EngineError, Result, WorkerKind};
+use mutt_engine::{Result, WorkerKind};
 use mutt_postgres::Standing;
 use mutt_redis::redis::{self, Cmd};
 
@@ -17,6 +18,10 @@ use crate::{decide, names, scripts};
 
 /// How long one pod recovers before another may try.
 const LEASE: Duration = Duration::from_mins(1);
+
+/// After so many claims of a stage that could not be taken over, the others of that stage wait for the
+/// next time: a server is away.
+const FAILURES: u32 = 5;
 
 /// Puts the elements of a claim back at the head of their queue. `None` where it is not there.
 pub async fn return_claim(
@@ -67,21 +72,23 @@ pub async fn take_over(shared: &Shared, kind: WorkerKind, pod: &str, claim: u64)
 pub async fn registered(shared: &Shared, kind: WorkerKind, pod: &str) -> Result<Vec<(u64, u64)>> {
     let mut command = redis::cmd("HGETALL");
     command.arg(names::claims(kind, pod));
-    let claims: std::collections::HashMap<u64, u64> = shared.call(&command).await?;
+    let claims: HashMap<u64, u64> = shared.call(&command).await?;
     Ok(claims.into_iter().collect())
 }
 
 /// Ends claims that nobody here has in hand; what cannot be ended now stays in doubt.
 pub async fn settle_doubts(shared: &Shared) {
     let mut doubtful = shared.claims.take_doubtful();
-    while let Some(claim) = doubtful.pop() {
+    // What is put back last stands at the head.
+    doubtful.sort_unstable_by_key(|doubtful| std::cmp::Reverse(doubtful.claim));
+    let mut left = Vec::new();
+    for claim in doubtful {
         if let Err(error) = settle_doubt(shared, &claim).await {
             tracing::debug!(%error, claim = claim.claim, "a claim in doubt stays in doubt");
-            doubtful.push(claim);
-            shared.claims.doubt(doubtful);
-            return;
+            left.push(claim);
         }
     }
+    shared.claims.doubt_again(left);
 }
 
 async fn settle_doubt(shared: &Shared, doubtful: &Doubtful) -> Result<()> {
@@ -149,18 +156,24 @@ async fn recover_locked(shared: &Shared) -> Result<u64> {
     // What is put back last stands at the head.
     claims.sort_unstable_by_key(|&(order, claim, ..)| std::cmp::Reverse((order, claim)));
     let mut returned = 0;
-    let mut failed = None;
+    let (mut failed, mut failures) = (None, HashMap::new());
     for (_, claim, kind, pod) in claims {
-        match take_over(shared, kind, &pod, claim).await {
-            Ok(count) => returned += count,
-            Err(error @ EngineError::Unusable(_)) => {
-                // One claim that cannot be read must not keep the others.
-                tracing::error!(%error, claim, pod, "a claim of a dead pod cannot be taken over");
-                failed = Some(error);
-            }
-            Err(error) => return Err(error),
+        let failures = failures.entry(kind).or_insert(0);
+        if *failures == FAILURES {
+            continue;
         }
-        clear_away(shared, kind, &pod, false).await?;
+        match take_over(shared, kind, &pod, claim).await {
+            Ok(count) => {
+                returned += count;
+                clear_away(shared, kind, &pod, false).await?;
+            }
+            // One claim that cannot be ended must not keep the others, nor PostgreSQL the alerts.
+            Err(error) => {
+                tracing::warn!(%error, claim, pod, "a claim of a dead pod cannot be taken over");
+                failed = Some(error);
+                *failures += 1;
+            }
+        }
     }
     match failed {
         Some(error) if returned == 0 => Err(error),

@@ -10,7 +10,6 @@ use mutt_redis::redis;
 use mutt_redis::{Message, State};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::engine::{Gate, Shared};
 use crate::{dead_letters, deliveries, names, takeover};
@@ -180,7 +179,7 @@ async fn remember(shared: &Shared) -> std::result::Result<(), mutt_redis::RedisE
     pipeline
         .cmd("SET")
         .arg(names::EPOCH)
-        .arg(Uuid::new_v4().simple().to_string())
+        .arg(names::new_epoch())
         .arg("NX")
         .ignore()
         .cmd("GET")
@@ -196,6 +195,8 @@ async fn remember(shared: &Shared) -> std::result::Result<(), mutt_redis::RedisE
                 "Redis has lost everything it held: events and alerts that waited in it are gone; \
                  what this process has in hand goes on"
             );
+            // With everything else it lost the heartbeats of pods that live.
+            *shared.back_since.lock() = Some(Instant::now());
         }
         *shared.epoch.write() = epoch.into();
     }
@@ -281,7 +282,7 @@ async fn large_rounds(shared: Arc<Shared>) {
 
 async fn large_round(shared: &Shared) -> Result<()> {
     let mut turn = redis::cmd("SET");
-    turn.arg("mutt:upkeep")
+    turn.arg(names::UPKEEP)
         .arg(&shared.instance)
         .arg("NX")
         .arg("EX")
@@ -300,7 +301,7 @@ async fn large_round(shared: &Shared) -> Result<()> {
     let done = work.await;
     if done.is_err() {
         // Somebody who can do it should not have to wait.
-        let mut release = crate::scripts::RELEASE.call(&["mutt:upkeep"]);
+        let mut release = crate::scripts::RELEASE.call(&[names::UPKEEP]);
         release.arg(&shared.instance);
         let _: Result<u64> = shared.run(&crate::scripts::RELEASE, &release).await;
     }

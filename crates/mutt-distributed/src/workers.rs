@@ -1,7 +1,7 @@
 //! Who works, what waits, whether the servers are there.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use mutt_engine::{
 use mutt_redis::redis;
 use serde::{Deserialize, Serialize};
 
-use crate::claims::{Doubtful, Phase};
+use crate::claims::Phase;
 use crate::engine::{Distributed, Shared, closed, unavailable};
 use crate::{deliveries, envelope, names, takeover};
 
@@ -117,16 +117,13 @@ impl Workers for Distributed {
             .ignore()
             .cmd("HKEYS")
             .arg(names::claims(kind, worker));
+        let since = Instant::now();
         let (registered,): (Vec<u64>,) = shared.pipe(&pipeline).await?;
-        let unknown = shared.claims.unknown(registered);
+        let unknown = shared.claims.unknown(registered, since);
         if !unknown.is_empty() {
-            let doubtful = unknown.into_iter().map(|claim| Doubtful {
-                kind,
-                worker: worker.into(),
-                claim,
-                revoke: true,
-            });
-            shared.claims.doubt(doubtful);
+            for claim in unknown {
+                shared.claims.doubt(kind, worker.into(), claim);
+            }
             shared.doubts.notify_one();
         }
         Ok(())
@@ -215,7 +212,10 @@ impl Shared {
     pub async fn redis_ready(&self) -> Result<()> {
         if !self.is_open() {
             // Whoever asks wants to know now, and why.
-            self.redis.ready(Duration::ZERO).await.map_err(unavailable)?;
+            self.redis
+                .ready(Duration::ZERO)
+                .await
+                .map_err(unavailable)?;
         }
         let mut probe = redis::cmd("SET");
         probe
