@@ -113,6 +113,13 @@ impl Kind {
         }
     }
 
+    fn target_of_plan(self) -> &'static str {
+        match self {
+            Self::RareText => "",
+            _ => "0",
+        }
+    }
+
     /// One search of this kind; each looks for something else.
     fn filter(self, stored: &Stored, search: u64) -> Result<AuditFilter> {
         let mut filter = AuditFilter {
@@ -157,6 +164,8 @@ impl Kind {
 struct Stored {
     since: Timestamp,
     until: Timestamp,
+    /// The row's number in the middle.
+    middle: i64,
     samples: Vec<(EventId, String)>,
 }
 
@@ -211,7 +220,8 @@ async fn stored(setup: &Setup) -> Result<Stored> {
     let span = session
         .query_one(
             "SELECT extract(epoch FROM min(event_timestamp))::bigint,
-                 extract(epoch FROM max(event_timestamp))::bigint FROM event_audit_log",
+                 extract(epoch FROM max(event_timestamp))::bigint, (min(id) + max(id)) / 2
+             FROM event_audit_log",
             &[],
         )
         .await?;
@@ -231,6 +241,7 @@ async fn stored(setup: &Setup) -> Result<Stored> {
     Ok(Stored {
         since: Timestamp::from_second(span.try_get(0)?)?,
         until: Timestamp::from_second(span.try_get(1)?)?,
+        middle: span.try_get(2)?,
         samples,
     })
 }
@@ -272,36 +283,54 @@ async fn plans(setup: &Setup, stored: &Stored) -> Result<Vec<Figure>> {
             .postgres
             .sql(&format!("ALTER ROLE {APP} SET {name} = '{value}'"));
     }
+    let filled = setup.postgres.sql_in(
+        DATABASE,
+        "SELECT inhrelid::regclass FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+         WHERE inhparent = 'event_audit_log'::regclass AND reltuples > 0",
+    );
+    let filled: BTreeSet<&str> = filled.lines().collect();
     let postgres = Postgres::open(setup.postgres_options())?;
     let log = setup.postgres.dir().join("postgres.log");
     let mut figures = Vec::new();
     for kind in Kind::ALL {
-        let before = std::fs::metadata(&log)?.len();
-        postgres.audit_rows(kind.filter(stored, 7)?).await?;
-        let text =
-            String::from_utf8_lossy(&std::fs::read(&log)?[usize::try_from(before)?..]).into_owned();
-        ensure!(
-            text.contains("Query Text"),
-            "PostgreSQL wrote no plan:\n{text}"
-        );
-        // A partition that was left out by what ran before it is marked so.
-        let read: BTreeSet<&str> = text
-            .lines()
-            .filter(|line| line.contains("Seq Scan on event_audit_log"))
-            .filter(|line| !line.contains("never executed"))
-            .filter_map(|line| line.split("Seq Scan on ").nth(1)?.split(' ').next())
-            .filter(|partition| *partition != "event_audit_log_default")
-            .collect();
-        for line in text.lines().filter(|line| line.contains("Scan")) {
-            eprintln!("    {}: {}", kind.words(), line.trim());
+        for before_id in [None, Some(stored.middle)] {
+            let before = std::fs::metadata(&log)?.len();
+            let filter = AuditFilter {
+                before_id,
+                ..kind.filter(stored, 7)?
+            };
+            postgres.audit_rows(filter).await?;
+            let text = std::fs::read(&log)?;
+            let text = String::from_utf8_lossy(&text[usize::try_from(before)?..]).into_owned();
+            ensure!(
+                text.contains("Query Text"),
+                "PostgreSQL wrote no plan:\n{text}"
+            );
+            let words = match before_id {
+                None => kind.words().to_owned(),
+                Some(_) => format!("{}, far back", kind.words()),
+            };
+            let scans = text.lines().filter(|line| line.contains("Seq Scan on "));
+            let whole: BTreeSet<(&str, &str)> = scans
+                .filter(|line| !line.contains("never executed"))
+                .filter_map(|line| {
+                    Some((line.split("Seq Scan on ").nth(1)?.split(' ').next()?, line))
+                })
+                .filter(|(partition, _)| filled.contains(partition))
+                .collect();
+            for (_, line) in &whole {
+                eprintln!("    {words}: {}", line.trim());
+            }
+            let partitions: BTreeSet<&str> =
+                whole.iter().map(|(partition, _)| *partition).collect();
+            figures.push(Figure::new(
+                "audit-search",
+                format!("{words}: partitions read from end to end"),
+                partitions.len() as f64,
+                "",
+                kind.target_of_plan(),
+            ));
         }
-        figures.push(Figure::new(
-            "audit-search",
-            format!("{}: partitions read from end to end", kind.words()),
-            read.len() as f64,
-            "",
-            "0",
-        ));
     }
     Ok(figures)
 }
