@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -75,7 +76,7 @@ pub fn spawn(shared: &Arc<Shared>, tasks: &TaskTracker) -> mpsc::Sender<Request>
     let pusher = Pusher {
         shared: Arc::clone(shared),
         pushes: 0,
-        depth: 0,
+        depth: AtomicU64::new(0),
     };
     tasks.spawn(pusher.run(requests));
     line
@@ -106,7 +107,7 @@ struct Pusher {
     /// Pushes so far, where there is no spool to number them.
     pushes: u64,
     /// The queue's depth as last seen.
-    depth: u64,
+    depth: AtomicU64,
 }
 
 impl Pusher {
@@ -137,7 +138,7 @@ impl Pusher {
                 // What came first goes first: behind what is spooled everything is spooled.
                 (Some(spool), _) => {
                     self.spool(&spool, line.drain(..)).await;
-                    if !self.drain(&spool).await && line.is_empty() {
+                    if !self.drain_beside(&spool, &mut requests).await {
                         tokio::select! {
                             () = closed.cancelled() => return,
                             () = tokio::time::sleep(PAUSE) => {}
@@ -207,14 +208,14 @@ impl Pusher {
         }
     }
 
-    fn answer(&mut self, group: Vec<Request>, pushed: &Pushed) {
+    fn answer(&self, group: Vec<Request>, pushed: &Pushed) {
         let limit = self.shared.limit();
         if let Pushed::Done(depth) = *pushed {
-            self.depth = depth;
+            self.depth.store(depth, Ordering::Relaxed);
         }
         for request in group {
             let _ = request.answer.send(match *pushed {
-                Pushed::Done(_) | Pushed::Before(_) => Ok(self.depth),
+                Pushed::Done(_) | Pushed::Before(_) => Ok(self.depth.load(Ordering::Relaxed)),
                 Pushed::Full(depth) => Err(EngineError::Full { depth, limit }),
             });
         }
@@ -360,7 +361,7 @@ impl Pusher {
         let puts: Vec<_> = line
             .map(|request| {
                 let spool = Arc::clone(spool);
-                let depth = self.depth;
+                let depth = self.depth.load(Ordering::Relaxed);
                 // Side by side, so that they are written together; a put takes its place in the
                 // line when it is first polled, which is in this order.
                 let events = request.batch.len() as u64;
@@ -388,8 +389,9 @@ impl Pusher {
         self.count_put(events, put.is_ok());
         match put {
             Ok(waiting) => {
+                let waiting = waiting + self.depth.load(Ordering::Relaxed);
                 for request in group {
-                    let _ = request.answer.send(Ok(waiting + self.depth));
+                    let _ = request.answer.send(Ok(waiting));
                 }
             }
             Err(error) => refuse(group, &error),
@@ -406,8 +408,33 @@ impl Pusher {
         count.add(events);
     }
 
+    /// Drains a step, and spools meanwhile what comes: a Redis that is slow to answer holds up nobody.
+    async fn drain_beside(
+        &self,
+        spool: &Arc<Spool>,
+        requests: &mut mpsc::Receiver<Request>,
+    ) -> bool {
+        let mut step = std::pin::pin!(self.drain(spool));
+        loop {
+            tokio::select! {
+                biased;
+                got_on = &mut step => return got_on,
+                () = self.shared.closed.cancelled() => return false,
+                Some(request) = requests.recv() => {
+                    let mut line = vec![request];
+                    while line.len() < LINE
+                        && let Ok(request) = requests.try_recv()
+                    {
+                        line.push(request);
+                    }
+                    self.spool(spool, line.into_iter()).await;
+                }
+            }
+        }
+    }
+
     /// Pushes the oldest records of the spool; whether it got on.
-    async fn drain(&mut self, spool: &Spool) -> bool {
+    async fn drain(&self, spool: &Spool) -> bool {
         if !self.shared.is_open() {
             return false;
         }
@@ -443,7 +470,7 @@ impl Pusher {
     }
 
     /// Pushes what the spool handed out; gives it back where it may be settled.
-    async fn drain_one(&mut self, mut spooled: Spooled) -> Result<Option<Spooled>> {
+    async fn drain_one(&self, mut spooled: Spooled) -> Result<Option<Spooled>> {
         while !spooled.is_empty() {
             let numbers = (spooled.first(), spooled.last());
             let batches = || spooled.events.iter().map(Arc::as_ref);
@@ -454,7 +481,7 @@ impl Pusher {
             let call = self.call(numbers, limit, batches, spooled.rejects.iter());
             match self.send(&call).await? {
                 Pushed::Done(depth) => {
-                    self.depth = depth;
+                    self.depth.store(depth, Ordering::Relaxed);
                     return Ok(Some(spooled));
                 }
                 Pushed::Full(_) => return Ok(None),

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use mutt_distributed::{Distributed, Options, SpoolOptions};
 use mutt_engine::EventQueue as _;
 use mutt_engine::conformance::sample::{batch, drain, number};
-use mutt_engine::conformance::{Fixture as _, eventually};
+use mutt_engine::conformance::{Fixture as _, PATIENCE, eventually};
 use mutt_testbed::Proxy;
 use support::{Store, open_with};
 
@@ -148,4 +148,25 @@ async fn a_spool_drains_into_a_queue_with_a_small_limit() {
     })
     .await;
     assert!(numbers.into_iter().eq(0..40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_without_an_answer_holds_up_nobody() {
+    let store = Store::start().await;
+    let proxy = Proxy::to_port(store.redis.port());
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = spooling(through(&proxy, &store), &dir);
+    // Longer than anybody waits here.
+    options.redis.response_timeout = 10 * PATIENCE;
+    let engine = open_with(options).await;
+    proxy.freeze();
+    for number in 0..3 {
+        // The first comes to the spool when its push took too long; from then on it is drained.
+        let taken = tokio::time::timeout(PATIENCE, engine.enqueue(batch([number])));
+        taken.await.expect("nobody waits for Redis").unwrap();
+    }
+    proxy.cut();
+    proxy.thaw();
+    spool_is_empty(&engine).await;
+    assert_eq!(queued(&store), [0, 1, 2]);
 }
