@@ -16,6 +16,8 @@ pub type OnRefused = Arc<dyn Fn() + Send + Sync>;
 
 /// The most bytes that PostgreSQL keeps of an `application_name`.
 const APPLICATION_NAME_MAX: usize = 63;
+/// What it begins with.
+const PREFIX: &str = "mutt:";
 
 /// How much TLS is asked for; what each means is what libpq means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,7 +163,8 @@ pub(crate) fn address(host: &str, port: u16) -> String {
 }
 
 /// What the sessions of a pod are called in `pg_stat_activity`: `mutt:<pod>`, as PostgreSQL keeps
-/// it (63 bytes of printable ASCII), so that they can be found again.
+/// it (63 bytes of printable ASCII), so that they can be found again. Of a longer name the end is kept,
+/// where pods of one deployment differ.
 pub fn application_name(pod: &str) -> String {
     let printable = |character: char| {
         if (' '..='~').contains(&character) {
@@ -170,10 +173,11 @@ pub fn application_name(pod: &str) -> String {
             '?'
         }
     };
-    "mutt:"
+    let most = APPLICATION_NAME_MAX - PREFIX.len();
+    let skipped = pod.chars().count().saturating_sub(most);
+    PREFIX
         .chars()
-        .chain(pod.chars().map(printable))
-        .take(APPLICATION_NAME_MAX)
+        .chain(pod.chars().skip(skipped).map(printable))
         .collect()
 }
 
@@ -187,6 +191,9 @@ mod tests {
         assert_eq!(application_name("Zürich\n"), "mutt:Z?rich?");
         let long = application_name(&"x".repeat(100));
         assert_eq!(long.len(), 63);
+        let others = ["aaaaa", "bbbbb"].map(|end| format!("{}-{end}", "x".repeat(57)));
+        let [one, other] = others.each_ref().map(|pod| application_name(pod));
+        assert_ne!(one, other, "the sessions of another pod must not be ended");
     }
 
     #[test]
