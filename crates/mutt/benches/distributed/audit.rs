@@ -29,6 +29,7 @@ const UNDER_WAY: usize = 2;
 pub async fn measure(options: &Options) -> Result<Vec<Figure>> {
     let setup = Setup::start().await?;
     setup.add_database(reference::REFERENCE).await?;
+    setup.warm_up();
     setup.add_rules(1000);
     let engine = setup.engine().await?;
     let mut figures = Vec::new();

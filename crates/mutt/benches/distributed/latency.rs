@@ -82,6 +82,7 @@ impl Seen {
 /// Milliseconds from due to committed, of every event.
 async fn through(door: Door, rate: f64, duration: Duration) -> Result<Vec<f64>> {
     let setup = Setup::start().await?;
+    setup.warm_up();
     setup.add_rules(1000);
     let ingestor = setup.role("ingestor", "ingestor", &[]).await?;
     let _alerter = setup.role("alerter", "alerter", &[]).await?;

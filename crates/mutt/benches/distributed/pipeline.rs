@@ -40,6 +40,7 @@ async fn with(
     target: &'static str,
 ) -> Result<(f64, Vec<Figure>)> {
     let setup = Setup::start().await?;
+    setup.warm_up();
     setup.add_rules(1000);
     let engine = setup.engine().await?;
     let ingestor = setup.role("ingestor", "ingestor", &[]).await?;
