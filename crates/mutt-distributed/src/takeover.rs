@@ -120,26 +120,32 @@ async fn settle_doubt(shared: &Shared, doubtful: &Doubtful) -> Result<()> {
     Ok(())
 }
 
+/// Takes a lock for a while; false where another process has it.
+pub async fn lock(shared: &Shared, name: &str, lease: Duration) -> Result<bool> {
+    let mut call = scripts::LOCK.call(&[name]);
+    let lease = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+    call.arg(&shared.instance).arg(lease);
+    let locked: u64 = shared.run(&scripts::LOCK, &call).await?;
+    Ok(locked == 1)
+}
+
+/// Lets others take a lock where it is still ours.
+pub async fn release(shared: &Shared, name: &str) {
+    let mut call = scripts::RELEASE.call(&[name]);
+    call.arg(&shared.instance);
+    let released: Result<u64> = shared.run(&scripts::RELEASE, &call).await;
+    if let Err(error) = released {
+        tracing::debug!(%error, name, "the lock runs out by itself");
+    }
+}
+
 /// Ends what dead pods hold; 0 where another pod is doing it.
 pub async fn recover(shared: &Shared) -> Result<u64> {
-    let mut lock = redis::cmd("SET");
-    let lease = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-    lock.arg(names::JANITOR)
-        .arg(&shared.instance)
-        .arg("NX")
-        .arg("PX")
-        .arg(lease);
-    let locked: Option<String> = shared.call(&lock).await?;
-    if locked.is_none() {
+    if !lock(shared, names::JANITOR, LEASE).await? {
         return Ok(0);
     }
     let recovered = recover_locked(shared).await;
-    let mut release = scripts::RELEASE.call(&[names::JANITOR]);
-    release.arg(&shared.instance);
-    let released: Result<u64> = shared.run(&scripts::RELEASE, &release).await;
-    if let Err(error) = released {
-        tracing::debug!(%error, "the janitor's lock runs out by itself");
-    }
+    release(shared, names::JANITOR).await;
     recovered
 }
 

@@ -177,17 +177,17 @@ async fn inspect(shared: &Shared, run_id: &str) -> Gate {
 async fn remember(shared: &Shared) -> std::result::Result<(), mutt_redis::RedisError> {
     let mut pipeline = redis::pipe();
     pipeline
-        .cmd("SET")
-        .arg(names::EPOCH)
-        .arg(names::new_epoch())
-        .arg("NX")
-        .ignore()
         .cmd("GET")
         .arg(names::EPOCH)
         .cmd("PUBSUB")
         .arg("NUMSUB")
         .arg(names::LIVE);
-    let (epoch, watching): (String, HashMap<String, u64>) = shared.redis.pipe(&pipeline).await?;
+    let (found, watching): (Option<String>, HashMap<String, u64>) =
+        shared.redis.pipe(&pipeline).await?;
+    let epoch = match found {
+        Some(epoch) => epoch,
+        None => begin_epoch(shared).await?,
+    };
     let before = shared.epoch();
     if *before != *epoch {
         if !before.is_empty() {
@@ -205,6 +205,21 @@ async fn remember(shared: &Shared) -> std::result::Result<(), mutt_redis::RedisE
     let hub = &shared.hub;
     hub.watched_elsewhere.store(elsewhere, Ordering::Relaxed);
     Ok(())
+}
+
+/// The epoch of a Redis that knows none; another process may be first.
+async fn begin_epoch(shared: &Shared) -> std::result::Result<String, mutt_redis::RedisError> {
+    let mut pipeline = redis::pipe();
+    pipeline
+        .cmd("SET")
+        .arg(names::EPOCH)
+        .arg(names::new_epoch())
+        .arg("NX")
+        .ignore()
+        .cmd("GET")
+        .arg(names::EPOCH);
+    let (epoch,) = shared.redis.pipe(&pipeline).await?;
+    Ok(epoch)
 }
 
 /// Small things.
@@ -281,14 +296,7 @@ async fn large_rounds(shared: Arc<Shared>) {
 }
 
 async fn large_round(shared: &Shared) -> Result<()> {
-    let mut turn = redis::cmd("SET");
-    turn.arg(names::UPKEEP)
-        .arg(&shared.instance)
-        .arg("NX")
-        .arg("EX")
-        .arg(LARGE_ROUND.as_secs());
-    let turn: Option<String> = shared.call(&turn).await?;
-    if turn.is_none() {
+    if !takeover::lock(shared, names::UPKEEP, LARGE_ROUND).await? {
         return Ok(());
     }
     let work = async {
@@ -301,9 +309,7 @@ async fn large_round(shared: &Shared) -> Result<()> {
     let done = work.await;
     if done.is_err() {
         // Somebody who can do it should not have to wait.
-        let mut release = crate::scripts::RELEASE.call(&[names::UPKEEP]);
-        release.arg(&shared.instance);
-        let _: Result<u64> = shared.run(&crate::scripts::RELEASE, &release).await;
+        takeover::release(shared, names::UPKEEP).await;
     }
     done
 }

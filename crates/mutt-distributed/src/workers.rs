@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claims::Phase;
 use crate::engine::{Distributed, Shared, closed, unavailable};
-use crate::{deliveries, envelope, names, takeover};
+use crate::{deliveries, envelope, names, scripts, takeover};
 
 /// What a heartbeat says. That of 2.5 says `alive`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -103,22 +103,14 @@ impl Workers for Distributed {
         let lifetime = u64::try_from(lifetime.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
-        let mut pipeline = redis::pipe();
-        pipeline
-            .cmd("SADD")
-            .arg(names::pods(kind))
-            .arg(worker)
-            .ignore()
-            .cmd("SET")
-            .arg(names::heartbeat(kind, worker))
-            .arg(value)
-            .arg("PX")
-            .arg(lifetime)
-            .ignore()
-            .cmd("HKEYS")
-            .arg(names::claims(kind, worker));
+        let mut call = scripts::HEARTBEAT.call(&[
+            &names::pods(kind),
+            &names::heartbeat(kind, worker),
+            &names::claims(kind, worker),
+        ]);
+        call.arg(worker).arg(value).arg(lifetime);
         let since = Instant::now();
-        let (registered,): (Vec<u64>,) = shared.pipe(&pipeline).await?;
+        let registered: Vec<u64> = shared.run(&scripts::HEARTBEAT, &call).await?;
         let unknown = shared.claims.unknown(registered, since);
         if !unknown.is_empty() {
             for claim in unknown {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use mutt_distributed::Options;
+use mutt_distributed::{Distributed, Options};
 use mutt_engine::conformance::sample::{
     LONG, SHORT, alert, alert_numbers, alerted, batch, claim, claim_alerts, element, queue_alerts,
     worker,
 };
 use mutt_engine::conformance::{Fixture as _, eventually};
 use mutt_engine::{
-    AlertQueue as _, Attempt, ClaimedAlert, Dlq, Engine, Reason, Settlement, WorkerKind,
-    Workers as _,
+    AlertQueue as _, Attempt, ClaimedAlert, Dlq, Engine, Limit, Permit, Reason, Settlement,
+    WorkerKind, Workers as _,
 };
 use mutt_event::Batch;
 use mutt_testbed::Proxy;
@@ -61,7 +61,7 @@ async fn who_claimed_while_connecting_is_fenced_like_everybody() {
     proxy.freeze();
     let mut options: Options = store.options();
     options.redis.port = proxy.port();
-    let late = mutt_distributed::Distributed::open(options).unwrap();
+    let late = Distributed::open(options).unwrap();
     let claiming = {
         let late = Arc::clone(&late);
         tokio::spawn(async move { late.claim_alerts(&worker("late"), 10, LONG).await })
@@ -237,4 +237,54 @@ async fn alerts_of_the_dead_do_not_wait_for_postgresql() {
     })
     .await;
     assert_eq!(store.redis.command(&["LLEN", QUEUE]).trim(), "1");
+}
+
+/// Opens an engine on a Redis that takes nothing in.
+async fn open_full(store: &Store) -> Arc<dyn Engine> {
+    let engine = Distributed::open(store.options()).expect("usable");
+    eventually("Redis is connected", async || {
+        engine.is_redis_up().then_some(())
+    })
+    .await;
+    engine
+}
+
+/// What is to make room in a Redis that is full must not need room itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_is_worked_off() {
+    let store = Store::start().await;
+    let engine = store.open().await;
+    queue_alerts(&*engine, 0..3).await;
+    engine.enqueue(batch(3..5)).await.unwrap();
+    store.redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    engine.enqueue(batch(5..6)).await.unwrap_err();
+    // Also for a process that starts only now.
+    let engine = open_full(&store).await;
+    let events = claim(&*engine, "a", 1).await;
+    engine.decide(alerted(events)).await.unwrap();
+    let events = claim(&*engine, "a", 1).await;
+    engine.return_events(events).await.unwrap();
+    assert_eq!(engine.recover().await.unwrap(), 0);
+    let limit = Limit {
+        count: 10,
+        period: Duration::from_millis(1),
+    };
+    eventually("a permit is granted", async || {
+        let permit = engine.take_permits("moog", limit, 1).await.unwrap();
+        matches!(permit, Permit::Granted(1)).then_some(())
+    })
+    .await;
+    engine.heartbeat(WorkerKind::Moog, "m", LONG).await.unwrap();
+    let alerts = engine.claim_alerts(&worker("m"), 2, LONG).await.unwrap();
+    let later = Timestamp::now() + LONG;
+    let attempts = alerts
+        .into_iter()
+        .zip([Settlement::Delivered, Settlement::RetryAt(later)])
+        .map(|(alert, settlement)| Attempt {
+            alert,
+            settlement,
+            log: None,
+        })
+        .collect();
+    assert_eq!(engine.settle_alerts(attempts).await.unwrap(), 2);
 }
