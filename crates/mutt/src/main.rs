@@ -12,11 +12,15 @@ mod telemetry;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Secrets are in memory: no core dump, and no other process of this user reads along. Where the
+    // kernel refuses it, there is nothing better.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // One TLS provider for the whole process; nothing else is linked in.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = cli::Cli::parse();

@@ -1,11 +1,15 @@
 //! The program with a real Vault (OpenBao): rotation of a key without a refused sender, a Vault that
-//! is sealed, nothing shown.
+//! is sealed, nothing shown; and no secret in a core dump.
 #![allow(
     clippy::unwrap_used,
     reason = "a test ends where something is not as it must be"
 )]
 
 mod support;
+
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
 
 use mutt_testbed::OpenBao;
 use serde_json::{Value, json};
@@ -148,4 +152,84 @@ async fn a_start_that_vault_refuses_says_why_and_ends() {
         error.contains("invalid role or secret ID") && !error.contains("d3adbeef"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_waits_for_vault_asks_systemd_for_time() {
+    let bao = OpenBao::start();
+    let dir = tempfile::tempdir().unwrap();
+    let id_file = dir.path().join("secret_id");
+    let role_id = set_up(&bao, &id_file);
+    write(&bao, &json!({"INGEST_API_KEY": KEY}));
+    bao.seal();
+    let socket = dir.path().join("notify");
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    systemd.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    let heard = || {
+        let mut text = [0; 256];
+        let length = systemd.recv(&mut text).expect("a sign of life");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let mut mutt = Mutt::new(&[
+        ("VAULT_ADDR", &bao.addr()),
+        ("VAULT_ROLE_ID", &role_id),
+        ("VAULT_SECRET_ID_FILE", &id_file.display().to_string()),
+        ("VAULT_RENEW_CHECK_INTERVAL", "2"),
+        ("NOTIFY_SOCKET", &socket.display().to_string()),
+    ]);
+    mutt.spawn();
+    // Before systemd's patience (90 s) is over, and again and again.
+    for _ in 0..2 {
+        let text = heard();
+        assert!(text.starts_with("EXTEND_TIMEOUT_USEC=60000000\n"), "{text}");
+        assert!(text.contains("STATUS=waits for the secrets"), "{text}");
+    }
+    bao.unseal();
+    mutt.wait_ready().await;
+    let text = std::iter::repeat_with(heard).find(|text| !text.starts_with("EXTEND"));
+    assert_eq!(text.as_deref(), Some("READY=1\nSTATUS="));
+    assert_eq!(mutt.stop(), Some(0));
+    assert_eq!(heard(), "STOPPING=1");
+}
+
+/// Starts a program where core dumps are allowed.
+fn with_cores(dir: &std::path::Path, program: &Command) -> Child {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(dir)
+        .stderr(Stdio::null());
+    for (name, value) in program.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command.spawn().unwrap()
+}
+
+/// Lets it die of a fault; whether it left a core dump.
+fn dumps(mut child: Child) -> bool {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-ABRT", &pid]).status();
+    assert!(sent.unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(6), "{status}");
+    status.core_dumped()
+}
+
+#[tokio::test]
+async fn a_process_that_dies_leaves_no_secrets_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut control = Command::new("sleep");
+    control.arg("600");
+    if !dumps(with_cores(dir.path(), &control)) {
+        eprintln!("this machine makes no core dumps: nothing can be seen");
+    }
+    let mutt = Mutt::new(&[]);
+    let child = with_cores(dir.path(), &mutt.command(&["serve"]));
+    until("it is ready", async || {
+        reqwest::get(mutt.url("/")).await.is_ok()
+    })
+    .await;
+    assert!(!dumps(child), "a core dump holds every secret");
 }

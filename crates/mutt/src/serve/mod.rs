@@ -203,7 +203,8 @@ impl Server {
             // Each process would make keys of its own.
             Backend::Distributed => Home::None,
         };
-        let secrets = SecretStore::start(settings, &context.environment, home).await?;
+        let secrets = SecretStore::start(settings, &context.environment, home);
+        let secrets = notify::while_waiting("waits for the secrets", secrets).await?;
         if settings.backend == Backend::Distributed {
             warn_of_unknown(&secrets.current(), roles);
         }
@@ -336,15 +337,20 @@ async fn open_engine(
     }
     let store = secrets.clone();
     let current: backend::Current = Arc::new(move || store.current());
+    let store = secrets.clone();
+    let on_refused: backend::OnRefused = Arc::new(move || store.suspect());
     let spool = roles.contains(&Role::Ingestor).then(|| context.data_dir());
-    let engine = backend::distributed(settings, pod, &current, spool)?;
+    let engine = backend::distributed(settings, pod, &current, Some(on_refused), spool)?;
     for (role, kind) in [
         (Role::Alerter, WorkerKind::Alerter),
         (Role::Forwarder, WorkerKind::Moog),
     ] {
-        if roles.contains(&role)
-            && let Err(error) = engine.take_name(kind, pod).await
-        {
+        if !roles.contains(&role) {
+            continue;
+        }
+        let named = engine.take_name(kind, pod);
+        let named = notify::while_waiting("waits whether its name is free", named).await;
+        if let Err(error) = named {
             engine.close().await;
             return Err(Failure::problem(error));
         }

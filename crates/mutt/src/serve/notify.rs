@@ -3,10 +3,34 @@
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// Between two signs of life while the start waits.
+const SIGN: Duration = Duration::from_secs(10);
+/// How long systemd is asked to wait for the next one.
+const EXTENSION: Duration = Duration::from_secs(60);
 
 /// The listeners listen.
 pub fn ready() {
-    send("READY=1");
+    send("READY=1\nSTATUS=");
+}
+
+/// Waits for something that the start needs and that may take long, such as a Vault that is away:
+/// the start does not time out meanwhile.
+pub async fn while_waiting<T>(status: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut sign = tokio::time::interval(SIGN);
+    let text = format!(
+        "EXTEND_TIMEOUT_USEC={}\nSTATUS={status}",
+        EXTENSION.as_micros()
+    );
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = sign.tick() => send(&text),
+        }
+    }
 }
 
 /// SIGTERM was heard.
