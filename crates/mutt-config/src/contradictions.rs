@@ -180,23 +180,20 @@ impl Check<'_> {
                     .into(),
             );
         }
-        for (min_key, min, max_key, max) in [
-            (
-                "REDIS_POOL_MIN_CONN",
-                settings.redis_pool_min_conn,
-                "REDIS_POOL_MAX_CONN",
-                settings.redis_pool_max_conn,
-            ),
-            (
+        let (min, max) = (settings.db_pool_min_conn, settings.db_pool_max_conn);
+        // The default of the one must not forbid a value of the other.
+        if min > max && self.given("DB_POOL_MIN_CONN") {
+            self.problem(
                 "DB_POOL_MIN_CONN",
-                settings.db_pool_min_conn,
-                "DB_POOL_MAX_CONN",
-                settings.db_pool_max_conn,
-            ),
-        ] {
-            if min > max {
-                self.problem(min_key, format!("{min} is more than {max_key} ({max})"));
-            }
+                format!("{min} is more than DB_POOL_MAX_CONN ({max})"),
+            );
+        }
+        if self.given("REDIS_POOL_MAX_CONN") {
+            self.warnings.push(
+                "REDIS_POOL_MAX_CONN has no effect: calls share the connections of \
+                 REDIS_POOL_MIN_CONN; remove it"
+                    .into(),
+            );
         }
         for key in [
             "INGEST_QUEUE_NAME",

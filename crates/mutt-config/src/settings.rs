@@ -96,10 +96,10 @@ settings! {
         redis_tls_ca_cert: Option<PathBuf> = "REDIS_TLS_CA_CERT" "" was "REDIS_CA_CERT_PATH"
             => "Certificates (PEM) of the authority that signed those of Redis; not set: the system's authorities.";
         redis_pool_min_conn: u64 = "REDIS_POOL_MIN_CONN" "2" [1, 1000] unit "connections"
-            => "Connections to Redis that are held open.";
+            => "Connections to Redis that all calls of a process share, at most 16; listening for messages takes one or two more.";
         redis_pool_max_conn: u64 = "REDIS_POOL_MAX_CONN" "10" [1, 1000] unit "connections"
             was "REDIS_MAX_CONNECTIONS"
-            => "The most connections to Redis of one process.";
+            => "No effect: calls share REDIS_POOL_MIN_CONN connections, and nobody waits for a free one.";
         redis_sentinels: Vec<Endpoint> = "REDIS_SENTINELS" ""
             => "Sentinels that know the present master, separated by commas; port 26379 where none is named.";
         redis_sentinel_master: String = "REDIS_SENTINEL_MASTER" "mymaster"
@@ -125,9 +125,9 @@ settings! {
         db_ssl_root_cert: Option<PathBuf> = "DB_SSL_ROOT_CERT" "" was "DB_TLS_CA_CERT_PATH"
             => "Certificates (PEM) of the authority that signed PostgreSQL's; not set: the system's authorities.";
         db_pool_min_conn: u64 = "DB_POOL_MIN_CONN" "2" [1, 1000] unit "connections"
-            => "Connections to PostgreSQL that are held open.";
+            => "Connections to PostgreSQL that are opened ahead and kept, at most DB_POOL_MAX_CONN.";
         db_pool_max_conn: u64 = "DB_POOL_MAX_CONN" "10" [1, 1000] unit "connections"
-            => "The most connections to PostgreSQL of one process.";
+            => "The most connections to PostgreSQL of one process; those not needed for 5 minutes are closed.";
     }
     "Distributed engine" {
         ingest_queue_name: String = "INGEST_QUEUE_NAME" "mutt:ingest_queue"

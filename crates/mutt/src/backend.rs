@@ -16,6 +16,8 @@ use crate::exit::{Failure, Outcome};
 
 /// Gives the secrets of the moment.
 pub type Current = Arc<dyn Fn() -> Arc<Secrets> + Send + Sync>;
+/// Is told that a server refused every known password.
+pub type OnRefused = Arc<dyn Fn() + Send + Sync>;
 
 /// How long a tool waits for the servers.
 const TOOL_PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +55,7 @@ pub fn redis(settings: &Settings, pod: &str, current: &Current) -> Outcome<Redis
         db: i64::try_from(target.db).unwrap_or(0),
         username: target.user,
         passwords: passwords(current, Secret::RedisPass),
+        connections: usize::try_from(settings.redis_pool_min_conn).unwrap_or(usize::MAX),
         tls: target.tls,
         tls_ca_cert: settings.redis_tls_ca_cert.clone(),
         sentinel,
@@ -80,6 +83,7 @@ pub fn postgres(settings: &Settings, pod: &str, current: &Current) -> PostgresOp
             SslMode::VerifyFull => mutt_postgres::SslMode::VerifyFull,
         },
         ssl_root_cert: settings.db_ssl_root_cert.clone(),
+        pool_min: usize::try_from(settings.db_pool_min_conn).unwrap_or(usize::MAX),
         pool_max: usize::try_from(settings.db_pool_max_conn).unwrap_or(usize::MAX),
         pod: pod.to_owned(),
         ..PostgresOptions::new(String::new(), 0, String::new())
@@ -102,11 +106,18 @@ pub fn distributed(
     settings: &Settings,
     pod: &str,
     current: &Current,
+    on_refused: Option<OnRefused>,
     spool: Option<&Path>,
 ) -> Outcome<Arc<Distributed>> {
     let options = Options {
-        redis: redis(settings, pod, current)?,
-        postgres: postgres(settings, pod, current),
+        redis: RedisOptions {
+            on_refused: on_refused.clone(),
+            ..redis(settings, pod, current)?
+        },
+        postgres: PostgresOptions {
+            on_refused,
+            ..postgres(settings, pod, current)
+        },
         names: Names {
             ingest_queue: settings.ingest_queue_name.clone(),
             alert_queue: settings.alert_queue_name.clone(),
@@ -127,7 +138,7 @@ pub fn distributed(
 pub async fn tool(settings: &Settings, secrets: Secrets) -> Outcome<Arc<dyn Engine>> {
     let secrets = Arc::new(secrets);
     let current: Current = Arc::new(move || Arc::clone(&secrets));
-    let engine = distributed(settings, "tool", &current, None)?;
+    let engine = distributed(settings, "tool", &current, None, None)?;
     let start = Instant::now();
     loop {
         match engine.ready().await {

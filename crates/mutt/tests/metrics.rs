@@ -1,11 +1,13 @@
-//! The catalogue of metrics (docs/metrics.md) and what `/metrics` of a real process serves, compared
-//! in both directions; and the page itself: valid OpenMetrics with a bounded set of series.
+//! The catalogue of metrics (docs/metrics.md) and what `/metrics` of a real process serves, on either
+//! engine, compared in both directions; and the page itself: valid OpenMetrics with a bounded set of
+//! series.
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
 
+use mutt_testbed::{Postgres, Redis};
 use support::{Mutt, Port, until};
 
 const CATALOGUE: &str = include_str!("../../../docs/metrics.md");
@@ -18,6 +20,8 @@ const SECTIONS: [&str; 6] = [
     "Remediation",
     "Web UI and API",
 ];
+/// The section of what the distributed engine adds.
+const DISTRIBUTED: &str = "Distributed engine";
 /// A histogram in milliseconds: a name of 2.5 that dashboards know.
 const IN_MILLISECONDS: [&str; 1] = ["mutt_db_write_latency_ms"];
 
@@ -82,6 +86,10 @@ fn rows(heading: &str) -> Vec<Vec<&'static str>> {
 /// The texts between backticks.
 fn code(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
+}
+
+fn sections() -> Vec<&'static str> {
+    SECTIONS.into_iter().chain([DISTRIBUTED]).collect()
 }
 
 fn not_served() -> BTreeSet<&'static str> {
@@ -385,7 +393,7 @@ fn assert_same(catalogued: &Metrics, served: &Metrics) {
 
 #[test]
 fn names_of_older_releases_are_served_or_named_as_not_served() {
-    let catalogued = catalogue(&SECTIONS);
+    let catalogued = catalogue(&sections());
     let missing = not_served();
     for name in KEPT.split_whitespace() {
         let known = catalogued.contains_key(name);
@@ -395,7 +403,7 @@ fn names_of_older_releases_are_served_or_named_as_not_served() {
         );
     }
     // What the last column points at exists.
-    for section in SECTIONS {
+    for section in sections() {
         for row in rows(&format!("## {section}")) {
             for name in code(row[5]) {
                 assert!(
@@ -410,7 +418,7 @@ fn names_of_older_releases_are_served_or_named_as_not_served() {
 
 #[test]
 fn names_and_units_keep_to_the_conventions() {
-    for section in SECTIONS {
+    for section in sections() {
         for row in rows(&format!("## {section}")) {
             let (name, kind, unit) = (code(row[0])[0], row[1], row[3]);
             assert!(
@@ -437,11 +445,9 @@ fn names_and_units_keep_to_the_conventions() {
     }
 }
 
-#[tokio::test]
-async fn the_catalogue_is_what_every_port_serves() {
-    const HOST: &str = "a-host-that-no-label-may-hold";
-    let mut mutt = Mutt::new(&[]);
-    let ports: Vec<(&str, Port)> = [
+/// Switches on the ports that are off in most tests.
+fn ports_of_every_role(mutt: &mut Mutt) -> [Port; 6] {
+    [
         "SERVER_PORT_ALERTER",
         "SERVER_PORT_ALERTER_METRICS",
         "SERVER_PORT_MOOG_FORWARDER",
@@ -449,11 +455,18 @@ async fn the_catalogue_is_what_every_port_serves() {
         "METRICS_PORT_REMEDIATION",
         "HEALTH_PORT_REMEDIATION",
     ]
-    .map(|name| (name, Port::take()))
-    .into();
-    for (name, port) in &ports {
+    .map(|name| {
+        let port = Port::take();
         mutt.set(name, &port.number.to_string());
-    }
+        port
+    })
+}
+
+#[tokio::test]
+async fn the_catalogue_is_what_every_port_serves() {
+    const HOST: &str = "a-host-that-no-label-may-hold";
+    let mut mutt = Mutt::new(&[]);
+    let ports = ports_of_every_role(&mut mutt);
     mutt.start().await;
     let catalogued = catalogue(&SECTIONS);
     let ingestor = mutt.ingest.number;
@@ -502,7 +515,7 @@ async fn the_catalogue_is_what_every_port_serves() {
     let everywhere = [ingestor, mutt.webui.number];
     for port in everywhere
         .into_iter()
-        .chain(ports.iter().map(|(_, port)| port.number))
+        .chain(ports.iter().map(|port| port.number))
     {
         let page = page(port).await;
         assert!(!page.contains(HOST), "{page}");
@@ -553,4 +566,87 @@ async fn one_role_serves_its_own_part() {
     wanted.insert("mutt_ingest_queue_depth".into());
     let found: BTreeSet<String> = served(&page(port.number).await).into_keys().collect();
     assert_eq!(found, wanted);
+}
+
+/// Waits until a page has all these lines.
+async fn until_lines(port: u16, what: &str, wanted: &[&str]) {
+    until(what, async || {
+        let page = page(port).await;
+        wanted.iter().all(|line| page.lines().any(|it| it == *line))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_distributed_engine_adds_its_own_part() {
+    let (redis, postgres) = (Redis::start(), Postgres::start());
+    postgres.create_database("mutt");
+    postgres.sql("CREATE ROLE mutt_app LOGIN PASSWORD 'app'");
+    let mut mutt = Mutt::new(&[
+        ("MUTT_BACKEND", "distributed"),
+        ("REDIS_HOST", redis.host()),
+        ("REDIS_PORT", &redis.port().to_string()),
+        ("REDIS_TLS_ENABLED", "false"),
+        ("DB_HOST", postgres.host()),
+        ("DB_PORT", &postgres.port().to_string()),
+        ("DB_PASS", "app"),
+        ("DB_SSL_MODE", "disable"),
+        ("DB_POOL_MIN_CONN", "3"),
+        ("WEBUI_API_KEY", support::KEY),
+    ]);
+    let _ports = ports_of_every_role(&mut mutt);
+    let migrated = mutt
+        .command(&["db", "migrate"])
+        .env("DB_ADMIN_USER", postgres.superuser())
+        .env("DB_ADMIN_PASS", postgres.password())
+        .output()
+        .unwrap();
+    assert!(migrated.status.success(), "{migrated:?}");
+    mutt.start().await;
+    let port = mutt.ingest.number;
+    let catalogued = catalogue(&sections());
+    assert_same(&catalogued, &served(&page(port).await));
+
+    let up = ["mutt_redis_up 1", "mutt_postgres_up 1"];
+    until_lines(port, "both servers", &up).await;
+    let opened = async || {
+        let page = page(port).await;
+        let series = "mutt_postgres_connections ";
+        let line = page.lines().find_map(|line| line.strip_prefix(series));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    until("connections ahead", async || opened().await >= 3).await;
+
+    redis.kill();
+    let lost = ["mutt_redis_up 0", "mutt_redis_connections_lost_total 1"];
+    until_lines(port, "a lost connection", &lost).await;
+    let event = r#"{"hostname":"sw1","message":"link down"}"#;
+    assert_eq!(mutt.post(event).await.unwrap().status(), 200);
+    let spooled = [
+        "mutt_spool_depth 1",
+        "mutt_spool_spooled_total 1",
+        "mutt_spool_drained_total 0",
+        "mutt_spool_refused_total 0",
+    ];
+    until_lines(port, "a spooled event", &spooled).await;
+    postgres.kill();
+    until("PostgreSQL is missed", async || {
+        let page = page(port).await;
+        let has = |line: &str| page.lines().any(|it| it == line);
+        has("mutt_postgres_up 0") && !has("mutt_postgres_connect_failures_total 0")
+    })
+    .await;
+    assert_same(&catalogued, &served(&page(port).await));
+
+    redis.restart();
+    postgres.restart();
+    let well = [
+        "mutt_redis_up 1",
+        "mutt_postgres_up 1",
+        "mutt_spool_depth 0",
+        "mutt_spool_drained_total 1",
+        r#"mutt_alerter_events_processed_total{status="unhandled"} 1"#,
+    ];
+    until_lines(port, "all is well", &well).await;
+    assert_eq!(mutt.stop(), Some(0));
 }

@@ -168,7 +168,7 @@ fn settings_of_servers_that_contradict_are_problems() {
             ("REDIS_URL", "redis://redis"),
             ("REDIS_HOST", "redis"),
             ("REDIS_TLS_ENABLED", "true"),
-            ("REDIS_POOL_MIN_CONN", "20"),
+            ("DB_POOL_MIN_CONN", "20"),
             ("REDIS_PASSWRD", "hunter2"),
             ("DB_HOST", "pg"),
             ("ALERT_QUEUE_NAME", "mutt:ingest_queue"),
@@ -193,7 +193,7 @@ fn every_contradiction_is_listed() {
             ("REDIS_URL", "redis://redis"),
             ("REDIS_HOST", "redis"),
             ("REDIS_TLS_ENABLED", "true"),
-            ("REDIS_POOL_MIN_CONN", "20"),
+            ("DB_POOL_MIN_CONN", "20"),
             ("DB_HOST", "pg"),
             ("ALERT_QUEUE_NAME", "mutt:ingest_queue"),
             ("VAULT_ADDR", "https://vault"),
@@ -211,12 +211,29 @@ fn every_contradiction_is_listed() {
         [
             "REDIS_URL",
             "REDIS_TLS_ENABLED",
-            "REDIS_POOL_MIN_CONN",
+            "DB_POOL_MIN_CONN",
             "ALERT_QUEUE_NAME",
             "VAULT_ROLE_ID"
         ],
         "{problems}"
     );
+}
+
+#[test]
+fn sizes_of_pools_that_sites_bring_along() {
+    let servers = [("REDIS_HOST", "redis"), ("DB_HOST", "pg")];
+    let with = |more: &[(&str, &str)]| {
+        let all: Vec<_> = servers.iter().chain(more).copied().collect();
+        from(&all, None)
+    };
+    let loaded = with(&[("DB_POOL_MAX_CONN", "1")]).expect("the least gives way");
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    for name in ["REDIS_POOL_MAX_CONN", "REDIS_MAX_CONNECTIONS"] {
+        let loaded = with(&[(name, "1")]).expect("accepted");
+        let warned = loaded.warnings.iter();
+        let told = warned.filter(|warning| warning.contains("has no effect"));
+        assert_eq!(told.count(), 1, "{:?}", loaded.warnings);
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use mutt_forwarder::health::Condition;
 use mutt_http::{Check, HealthReport};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -210,47 +211,107 @@ impl std::fmt::Debug for EngineMetrics {
 
 impl Collector for EngineMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let spooled = self.0.spooled();
-        let pool = self.0.postgres_pool();
+        let (spooled, pool) = (self.0.spooled(), self.0.postgres_pool());
+        let counts = self.0.counts();
         for (name, help, value) in [
             (
                 "mutt_redis_up",
-                "Whether Redis is connected and safe to use.",
-                f64::from(u8::from(self.0.is_redis_up())),
+                "Whether Redis is connected and safe to use",
+                u64::from(self.0.is_redis_up()),
+            ),
+            (
+                "mutt_postgres_up",
+                "Whether PostgreSQL is connected; it is tried every second",
+                u64::from(pool.up),
             ),
             (
                 "mutt_spool_depth",
-                "Events that wait in this process's spool for Redis.",
-                spooled.events as f64,
+                "Events that wait in this process's spool for Redis",
+                spooled.events,
             ),
             (
                 "mutt_spool_bytes",
-                "Bytes that the spool holds.",
-                spooled.bytes as f64,
+                "Bytes that the spool holds",
+                spooled.bytes,
             ),
             (
                 "mutt_spool_max_bytes",
-                "Bytes that the spool may hold (SPOOL_MAX_BYTES).",
-                spooled.limit as f64,
+                "Bytes that the spool may hold (SPOOL_MAX_BYTES)",
+                spooled.limit,
             ),
             (
                 "mutt_postgres_connections",
-                "Connections to PostgreSQL.",
-                pool.size as f64,
+                "Connections to PostgreSQL",
+                pool.size as u64,
             ),
             (
                 "mutt_postgres_connections_idle",
-                "Connections to PostgreSQL that nobody uses now.",
-                pool.idle as f64,
+                "Connections to PostgreSQL that nobody uses now",
+                pool.idle as u64,
             ),
             (
                 "mutt_postgres_connections_waiting",
-                "Calls that wait for a connection to PostgreSQL.",
-                pool.waiting as f64,
+                "Calls that wait for a connection to PostgreSQL",
+                pool.waiting as u64,
             ),
         ] {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        for (name, help, value) in [
+            (
+                "mutt_redis_connections_lost",
+                "Times that the connection to Redis was lost",
+                counts.redis_losses,
+            ),
+            (
+                "mutt_spool_spooled",
+                "Events that went into the spool instead of Redis",
+                counts.spooled,
+            ),
+            (
+                "mutt_spool_drained",
+                "Events that went from the spool to Redis",
+                counts.drained,
+            ),
+            (
+                "mutt_spool_refused",
+                "Events that the spool could not take; their senders were told, datagrams are gone",
+                counts.not_spooled,
+            ),
+            (
+                "mutt_postgres_connect_failures",
+                "Attempts to connect to PostgreSQL that failed on every host",
+                pool.failed_connects,
+            ),
+            (
+                "mutt_postgres_call_failures",
+                "Calls to PostgreSQL that failed: refused, late or cut off; most are made again",
+                pool.failed_calls,
+            ),
+        ] {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                counter.metric_type(),
+            )?)?;
+        }
+        let mut family = encoder.encode_descriptor(
+            "mutt_claims_taken_over",
+            "Claims that were ended in place of their worker: returned to the queue, or finished where they had taken effect",
+            None,
+            MetricType::Counter,
+        )?;
+        for (kind, claims) in [
+            ("alerter", counts.alerter_claims),
+            ("moog", counts.moog_claims),
+        ] {
+            for (outcome, value) in [("returned", claims.returned), ("finished", claims.finished)] {
+                let labels = [("kind", kind), ("outcome", outcome)];
+                ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }
