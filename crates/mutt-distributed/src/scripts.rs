@@ -47,6 +47,8 @@ scripts! {
     LOCK = (full "lock.lua");
     /// Releases a lock where it is still ours.
     RELEASE = ("release.lua");
+    /// Keeps the janitor's lock where it is still ours.
+    RENEW = ("renew.lua");
     /// Grants requests under a limit.
     TAKE_PERMITS = (full "take_permits.lua");
     /// Asks a circuit, or tells it how a call ended.

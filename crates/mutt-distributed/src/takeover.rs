@@ -5,7 +5,7 @@
 //! fenced by their registration in Redis alone.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mutt_engine::{Result, WorkerKind};
 use mutt_postgres::Standing;
@@ -16,8 +16,10 @@ use crate::effects::Effects;
 use crate::engine::Shared;
 use crate::{decide, names, scripts};
 
-/// How long one pod recovers before another may try.
-const LEASE: Duration = Duration::from_mins(1);
+/// How long after a janitor's last sign of life another may try.
+const LEASE: Duration = Duration::from_secs(15);
+/// How often it gives one.
+const RENEWAL: Duration = Duration::from_secs(5);
 
 /// After so many claims of a stage that could not be taken over, the others of that stage wait for the
 /// next time: a server is away.
@@ -163,7 +165,15 @@ async fn recover_locked(shared: &Shared) -> Result<u64> {
     claims.sort_unstable_by_key(|&(order, claim, ..)| std::cmp::Reverse((order, claim)));
     let mut returned = 0;
     let (mut failed, mut failures) = (None, HashMap::new());
+    let mut renewed = Instant::now();
     for (_, claim, kind, pod) in claims {
+        if renewed.elapsed() >= RENEWAL {
+            if !renew(shared).await? {
+                // Somebody else goes on: two would put elements back in each other's order.
+                return Ok(returned);
+            }
+            renewed = Instant::now();
+        }
         let failures = failures.entry(kind).or_insert(0);
         if *failures == FAILURES {
             continue;
@@ -185,6 +195,16 @@ async fn recover_locked(shared: &Shared) -> Result<u64> {
         Some(error) if returned == 0 => Err(error),
         _ => Ok(returned),
     }
+}
+
+/// Keeps the lock; false where it is somebody else's by now.
+async fn renew(shared: &Shared) -> Result<bool> {
+    let mut renew = scripts::RENEW.call(&[names::JANITOR]);
+    renew
+        .arg(&shared.instance)
+        .arg(u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX));
+    let held: u64 = shared.run(&scripts::RENEW, &renew).await?;
+    Ok(held == 1)
 }
 
 /// Pods of a stage that gave no sign of life for too long.
