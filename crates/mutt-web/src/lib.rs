@@ -1,31 +1,49 @@
 //! The API that people and tools use. It reads and writes through the engine only; the command
 //! line's live views know nothing but this API.
+//!
+//! One module per resource. Every route is entered with its documentation, under `/api/v2` and,
+//! where 2.5 had it, under `/api/v1` too: the same handler, which knows by its [`request::Caller`]
+//! whose shape to answer in. [`layers`] goes around all of them.
 
+mod access;
+mod audit;
+mod bench;
+mod changes;
+mod dlq;
+mod error;
+mod hosts;
+mod insights;
+mod jobs;
+mod keys;
+mod layers;
 mod metrics;
+mod openapi;
+mod request;
+mod rules;
+mod settings;
+mod slo;
 mod status;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
-use mutt_engine::Engine;
+use axum::body::Bytes;
+use mutt_engine::{Dynamic, Engine};
 use mutt_http::Keys;
 
 pub use metrics::WebMetrics;
 pub use status::Totals;
 
-/// What the handlers share.
+/// What the API needs.
 #[derive(Clone)]
-pub struct Api {
+pub struct ApiOptions {
     /// The engine.
     pub engine: Arc<dyn Engine>,
-    /// Who may ask.
+    /// The keys from the secrets; they are those of the first administrator.
     pub keys: Arc<Keys>,
+    /// Dynamic configuration without stored values: environment, file and defaults.
+    pub base: Dynamic,
     /// What this process counted since it started.
     pub totals: Arc<dyn Fn() -> Totals + Send + Sync>,
     /// What is wrong now, in words.
@@ -36,85 +54,49 @@ pub struct Api {
     pub version: &'static str,
 }
 
-impl std::fmt::Debug for Api {
+impl std::fmt::Debug for ApiOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api")
+        f.debug_struct("ApiOptions")
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
 }
 
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    engine: Arc<dyn Engine>,
+    access: Arc<access::Access>,
+    base: Dynamic,
+    totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+    problems: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    version: &'static str,
+    jobs: jobs::Jobs,
+    rates: Arc<status::RatesCache>,
+    document: Arc<OnceLock<Bytes>>,
+}
+
 /// The API's routes.
-pub fn router(api: Api) -> Router {
-    let keys = api.keys.clone();
-    let metrics = api.metrics.clone();
-    let data = Router::new()
-        .route("/api/v2/status", get(status::status))
-        .route("/api/v2/metrics", get(status::rates))
-        .route("/api/v2/unhandled", get(status::unhandled))
-        .route("/api/v2/events/stream", get(stream::events))
-        .layer(middleware::from_fn(move |request: Request, next: Next| {
-            let keys = keys.clone();
-            async move { require_key(&keys, request, next).await }
-        }));
-    Router::new()
-        .route("/api/v2/version", get(status::version))
-        .merge(data)
-        .layer(middleware::map_response(versioned))
-        .layer(middleware::from_fn(move |request: Request, next: Next| {
-            metrics::count(metrics.clone(), request, next)
-        }))
-        .with_state(api)
+pub fn router(options: ApiOptions) -> Router {
+    let metrics = options.metrics;
+    let api = Api {
+        engine: options.engine,
+        access: Arc::new(access::Access::new(options.keys)),
+        base: options.base,
+        totals: options.totals,
+        problems: options.problems,
+        version: options.version,
+        jobs: jobs::Jobs::default(),
+        rates: Arc::default(),
+        document: Arc::default(),
+    };
+    let (router, document) = openapi::routes(&api);
+    // Nothing else sets it.
+    let _ = api.document.set(document);
+    layers::around(router, metrics).with_state(api)
 }
 
-async fn require_key(keys: &Keys, request: Request, next: Next) -> Response {
-    let shown = request
-        .headers()
-        .get("x-api-key")
-        .map(HeaderValue::as_bytes);
-    if shown.is_some_and(|key| keys.is_valid(key)) {
-        next.run(request).await
-    } else {
-        problem(
-            StatusCode::UNAUTHORIZED,
-            "Unauthorized",
-            "a valid X-API-KEY is needed",
-        )
-    }
-}
-
-async fn versioned(mut response: Response) -> Response {
-    let headers = response.headers_mut();
-    headers.insert("x-api-version", HeaderValue::from_static("2.5"));
-    headers.insert(
-        "x-api-supported-versions",
-        HeaderValue::from_static("2.5, 2.0, 1.0"),
-    );
-    response
-}
-
-/// An error as RFC 9457 has it.
-fn problem(status: StatusCode, title: &str, detail: &str) -> Response {
-    let body = serde_json::json!({
-        "type": "about:blank",
-        "title": title,
-        "status": status.as_u16(),
-        "detail": detail,
-        "correlation_id": uuid::Uuid::now_v7(),
-    });
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/problem+json")],
-        body.to_string(),
-    )
-        .into_response()
-}
-
-/// An engine that does not answer.
-fn unavailable(error: &mutt_engine::EngineError) -> Response {
-    problem(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "Service Unavailable",
-        &error.to_string(),
-    )
+/// The `OpenAPI` document of the API, as JSON.
+pub fn openapi() -> String {
+    openapi::document_text()
 }

@@ -1,14 +1,22 @@
 //! What waits, who works, how fast it goes.
 
+use std::time::{Duration, Instant};
+
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use mutt_engine::{Engine, EngineError, Span};
-use serde::Serialize;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::IntoParams;
 
-use crate::{Api, unavailable};
+use crate::Api;
+use crate::error::{ApiError, Result};
+use crate::request::{Params, VERSIONS, Viewer};
+
+/// How long rates are believed.
+const RATES_FRESH: Duration = Duration::from_secs(5);
 
 /// What this process counted since it started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,26 +33,51 @@ pub struct Totals {
     pub failed: u64,
 }
 
-/// `GET /api/v2/version`.
-pub async fn version(State(api): State<Api>) -> Response {
+/// What versions of the API there are.
+#[utoipa::path(get, path = "/version", tag = "Status", responses((status = 200, body = Object)))]
+pub async fn version(State(api): State<Api>) -> Json<Value> {
     Json(json!({
         "version": api.version,
-        "current": "2.5",
-        "default": "2.5",
-        "supported": ["2.5", "2.0", "1.0"],
+        "current": VERSIONS[0],
+        "default": VERSIONS[0],
+        "supported": VERSIONS,
+        "current_version": VERSIONS[0],
+        "default_version": VERSIONS[0],
+        "supported_versions": VERSIONS,
+        "version_history": {
+            "2.5": {
+                "released": null,
+                "status": "current",
+                "changes": [
+                    "dynamic configuration, audit of changes, objectives",
+                    "with MUTT 3: problems of RFC 9457, entity tags, cursors, jobs, keys with roles",
+                ],
+            },
+            "2.0": {
+                "released": null,
+                "status": "supported",
+                "changes": ["development hosts, teams, search of the audit trail"],
+            },
+            "1.0": {
+                "released": null,
+                "status": "deprecated",
+                "changes": ["rules and rates"],
+                "deprecated_in": "3.0.0",
+                "removal_date": "2027-12-31",
+            },
+        },
     }))
-    .into_response()
 }
 
-/// `GET /api/v2/status`.
-pub async fn status(State(api): State<Api>) -> Response {
-    match document(&api).await {
-        Ok(document) => Json(document).into_response(),
-        Err(error) => unavailable(&error),
-    }
+/// Show what waits, who works and how fast it goes
+///
+/// Queue depths, pods with their heartbeats, the circuit, rates, the busiest rules, what is wrong.
+#[utoipa::path(get, path = "/status", tag = "Status", responses((status = 200, body = Object)))]
+pub async fn status(State(api): State<Api>, _: Viewer) -> Result<Json<Value>> {
+    Ok(Json(document(&api).await?))
 }
 
-async fn document(api: &Api) -> Result<Value, EngineError> {
+pub async fn document(api: &Api) -> Result<Value, EngineError> {
     let status = api.engine.status().await?;
     let circuit = api.engine.circuit("moogsoft").await?;
     let mut document = json!({
@@ -83,37 +116,56 @@ async fn busy_rules(engine: &dyn Engine) -> Result<Value, EngineError> {
         .collect())
 }
 
-/// `GET /api/v2/metrics`: events per minute, and the last 24 hours.
-pub async fn rates(State(api): State<Api>) -> Response {
-    let document = async {
-        let summary = summary(&*api.engine).await?;
-        let now = Timestamp::now();
-        let hours = api.engine.accepted(Span::Hour, 24).await?;
-        let first = now.as_second() / 3600 - 23;
-        let (labels, data): (Vec<_>, Vec<_>) = (0..24)
-            .map(|offset| {
-                let hour = (first + offset) * 3600;
-                let label = Timestamp::from_second(hour).map_or_else(
-                    |_| String::new(),
-                    |at| {
-                        at.to_zoned(jiff::tz::TimeZone::UTC)
-                            .strftime("%H:00")
-                            .to_string()
-                    },
-                );
-                let count = hours
-                    .iter()
-                    .find(|(at, _)| at.as_second() == hour)
-                    .map_or(0, |(_, count)| *count);
-                (label, count)
-            })
-            .unzip();
-        Ok(json!({"summary": summary, "chart_24h": {"labels": labels, "data": data}}))
-    };
-    match document.await {
-        Ok(document) => Json::<Value>(document).into_response(),
-        Err(error) => unavailable(&error),
+/// Rates that were read a moment ago.
+pub type RatesCache = Mutex<Option<(Instant, Value)>>;
+
+/// Show the rates
+///
+/// Events per minute: in the last full minute, on average over 15 minutes and an hour, and in each of
+/// the last 24 hours. At most five seconds old.
+#[utoipa::path(get, path = "/metrics", tag = "Status", responses((status = 200, body = Object)))]
+pub async fn rates(State(api): State<Api>, _: Viewer) -> Result<Json<Value>> {
+    current_rates(&api).await.map(Json)
+}
+
+/// Show the rates, at the path of 2.3
+#[utoipa::path(get, path = "/metrics/current", tag = "Status", responses((status = 200, body = Object)))]
+pub async fn rates_v1(State(api): State<Api>, _: Viewer) -> Result<Json<Value>> {
+    current_rates(&api).await.map(Json)
+}
+
+async fn current_rates(api: &Api) -> Result<Value> {
+    if let Some((read, rates)) = &*api.rates.lock()
+        && read.elapsed() < RATES_FRESH
+    {
+        return Ok(rates.clone());
     }
+    let summary = summary(&*api.engine).await?;
+    let now = Timestamp::now();
+    let hours = api.engine.accepted(Span::Hour, 24).await?;
+    let first = now.as_second() / 3600 - 23;
+    let (labels, data): (Vec<_>, Vec<_>) = (0..24)
+        .map(|offset| {
+            let hour = (first + offset) * 3600;
+            let label = Timestamp::from_second(hour)
+                .map_or_else(|_| String::new(), |at| at.strftime("%H:00").to_string());
+            let count = hours
+                .iter()
+                .find(|(at, _)| at.as_second() == hour)
+                .map_or(0, |(_, count)| *count);
+            // The running hour has not sixty minutes yet.
+            let minutes = ((now.as_second() - hour) / 60).clamp(1, 60);
+            (label, rounded(count as f64 / minutes as f64))
+        })
+        .unzip();
+    let rates = json!({"summary": summary, "chart_24h": {"labels": labels, "data": data}});
+    *api.rates.lock() = Some((Instant::now(), rates.clone()));
+    Ok(rates)
+}
+
+/// Two decimals.
+fn rounded(rate: f64) -> f64 {
+    (rate * 100.0).round() / 100.0
 }
 
 /// Events per minute: in the last full minute (the running one where there is nothing before it),
@@ -136,15 +188,34 @@ async fn summary(engine: &dyn Engine) -> Result<Value, EngineError> {
     };
     Ok(json!({
         "current_rate_1m": current,
-        "avg_rate_15m": within(running - 15, running - 1) as f64 / 15.0,
-        "avg_rate_1h": within(running - 60, running - 1) as f64 / 60.0,
+        "avg_rate_15m": rounded(within(running - 15, running - 1) as f64 / 15.0),
+        "avg_rate_1h": rounded(within(running - 60, running - 1) as f64 / 60.0),
     }))
 }
 
-/// `GET /api/v2/unhandled`.
-pub async fn unhandled(State(api): State<Api>) -> Response {
-    match api.engine.unhandled(100).await {
-        Ok(signatures) => Json(json!({"signatures": signatures})).into_response(),
-        Err(error) => unavailable(&error),
+/// How many.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct UnhandledQuery {
+    /// At most so many signatures, 1 to 1,000 (100).
+    limit: Option<usize>,
+}
+
+/// List the most frequent unhandled signatures
+///
+/// What no rule knows: the masked text, a sample, the count within the window, the hosts.
+#[utoipa::path(get, path = "/unhandled", tag = "Events", params(UnhandledQuery),
+    responses((status = 200, body = Object)))]
+pub async fn unhandled(
+    State(api): State<Api>,
+    _: Viewer,
+    Params(query): Params<UnhandledQuery>,
+) -> Result<Json<Value>> {
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=1_000).contains(&limit) {
+        return Err(ApiError::field("limit", "1 to 1000 is allowed"));
     }
+    let signatures = api.engine.unhandled(limit).await?;
+    Ok(Json(json!({"signatures": signatures})))
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::health::{self, Process};
-use super::{KeyRing, Role, admin};
+use super::{KeyRing, Role, admin, objectives};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::telemetry;
@@ -104,6 +104,21 @@ impl Build<'_> {
             forwarder_metrics.as_ref().map(ForwarderMetrics::tally),
         );
 
+        let outcomes: Vec<_> = ingest
+            .clone()
+            .map(objectives::of_ingest)
+            .into_iter()
+            .chain(
+                forwarder_metrics
+                    .as_ref()
+                    .map(|metrics| objectives::of_deliveries(metrics.tally())),
+            )
+            .collect();
+        if !outcomes.is_empty() {
+            let (engine, stop) = (self.engine.clone(), self.stop.clone());
+            self.spawn(objectives::record(engine, outcomes, stop));
+        }
+
         let alerter = alerter_metrics.map(|metrics| self.alerter(metrics));
         if let Some(metrics) = forwarder_metrics {
             self.forwarder(metrics);
@@ -133,9 +148,10 @@ impl Build<'_> {
             && settings.server_port_webui != 0
         {
             let process = self.process.clone();
-            let api = mutt_web::Api {
+            let api = mutt_web::ApiOptions {
                 engine: self.engine.clone(),
                 keys: self.keys.webui.clone(),
+                base: context.loaded.dynamic(),
                 totals: totals.clone(),
                 problems: Arc::new(move || process.problems()),
                 metrics,

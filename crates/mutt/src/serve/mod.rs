@@ -4,6 +4,7 @@ mod admin;
 mod build;
 mod health;
 mod notify;
+mod objectives;
 pub mod signals;
 
 use std::sync::Arc;

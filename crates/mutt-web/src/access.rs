@@ -1,0 +1,320 @@
+//! Who may ask: keys from the secrets and from the store, and the throttle for those who guess.
+//!
+//! Keys are compared in constant time against hashes. Stored keys are read again at most a second
+//! after they were read, so that a revoked one is refused everywhere within a second; while the
+//! store is away the last known ones hold.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use mutt_engine::{Engine, KeyRole};
+use mutt_http::Keys;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::Api;
+use crate::error::ApiError;
+use crate::request::{Caller, Meta, parameter};
+
+/// The name under which the key from the secrets acts.
+pub const FIRST_KEY: &str = "WEBUI_API_KEY";
+/// How long stored keys are believed.
+const FRESH: Duration = Duration::from_secs(1);
+/// How often the use of a key is noted.
+const NOTED: Duration = Duration::from_mins(5);
+/// Wrong keys that an address may show at once.
+const BURST: f64 = 10.0;
+/// Wrong keys that an address may show per second after that.
+const RATE: f64 = 0.2;
+/// The most addresses that are remembered.
+const ADDRESSES: usize = 10_000;
+
+#[derive(Clone, Debug)]
+struct Known {
+    name: String,
+    role: KeyRole,
+    hash: [u8; 32],
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    read: Option<Instant>,
+    keys: Arc<Vec<Known>>,
+}
+
+/// Who may ask.
+#[derive(Debug)]
+pub struct Access {
+    first: Arc<Keys>,
+    cache: tokio::sync::Mutex<Cache>,
+    noted: Mutex<HashMap<String, Instant>>,
+    throttle: Throttle,
+}
+
+impl Access {
+    pub fn new(first: Arc<Keys>) -> Self {
+        Self {
+            first,
+            cache: tokio::sync::Mutex::default(),
+            noted: Mutex::default(),
+            throttle: Throttle::default(),
+        }
+    }
+
+    /// Stored keys are read again before the next one is looked at.
+    pub async fn forget(&self) {
+        self.cache.lock().await.read = None;
+    }
+
+    async fn stored(&self, engine: &dyn Engine) -> Arc<Vec<Known>> {
+        let mut cache = self.cache.lock().await;
+        if cache.read.is_none_or(|read| read.elapsed() >= FRESH) {
+            match engine.api_keys().await {
+                Ok(keys) => {
+                    let keys = keys.into_iter().filter(|key| key.revoked_at.is_none());
+                    cache.keys = Arc::new(
+                        keys.filter_map(|key| {
+                            Some(Known {
+                                hash: from_hex(&key.hash)?,
+                                name: key.name,
+                                role: key.role,
+                            })
+                        })
+                        .collect(),
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "API keys cannot be read: the last known hold");
+                }
+            }
+            cache.read = Some(Instant::now());
+        }
+        cache.keys.clone()
+    }
+
+    /// Whose key this is.
+    async fn owner(&self, engine: &dyn Engine, key: &[u8]) -> Option<(String, KeyRole)> {
+        if self.first.is_valid(key) {
+            return Some((FIRST_KEY.to_owned(), KeyRole::Admin));
+        }
+        let shown: [u8; 32] = Sha256::digest(key).into();
+        let mut owner = None;
+        for known in self.stored(engine).await.iter() {
+            if known.hash.ct_eq(&shown).into() {
+                owner = Some((known.name.clone(), known.role));
+            }
+        }
+        owner
+    }
+
+    fn note(&self, engine: &Arc<dyn Engine>, name: &str) {
+        if name == FIRST_KEY {
+            return;
+        }
+        let now = Instant::now();
+        let mut noted = self.noted.lock();
+        if noted
+            .get(name)
+            .is_some_and(|at| now.duration_since(*at) < NOTED)
+        {
+            return;
+        }
+        noted.insert(name.to_owned(), now);
+        let (engine, name) = (engine.clone(), name.to_owned());
+        tokio::spawn(async move {
+            if let Err(error) = engine.api_key_used(&name).await {
+                tracing::debug!(%error, name, "the use of a key was not noted");
+            }
+        });
+    }
+}
+
+/// SHA-256 of a key, in hex, as it is stored.
+pub fn hash(key: &str) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(key.as_bytes())
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Slows down whoever shows wrong keys: a bucket of failures for each address, which drains with
+/// time. While it is full nothing that the address shows is looked at.
+#[derive(Debug, Default)]
+struct Throttle {
+    failures: Mutex<HashMap<IpAddr, (f64, Instant)>>,
+}
+
+fn drained(failures: f64, since: Instant, now: Instant) -> f64 {
+    (failures - now.duration_since(since).as_secs_f64() * RATE).max(0.0)
+}
+
+impl Throttle {
+    /// How long the address has to wait, in seconds.
+    fn wait(&self, address: IpAddr, now: Instant) -> Option<u64> {
+        let failures = self.failures.lock();
+        let (count, since) = *failures.get(&address)?;
+        let over = drained(count, since, now) - (BURST - 1.0);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 1 and 5"
+        )]
+        (over > 0.0).then(|| (over / RATE).ceil().clamp(1.0, 60.0) as u64)
+    }
+
+    fn failed(&self, address: IpAddr, now: Instant) {
+        let mut failures = self.failures.lock();
+        if failures.len() >= ADDRESSES && !failures.contains_key(&address) {
+            failures.retain(|_, (count, since)| drained(*count, *since, now) > 0.0);
+            if failures.len() >= ADDRESSES {
+                // Nobody new is slowed down until there is room: rather that than forget the rest.
+                return;
+            }
+        }
+        let entry = failures.entry(address).or_insert((0.0, now));
+        *entry = (drained(entry.0, entry.1, now) + 1.0, now);
+    }
+}
+
+/// The address that failures are counted for: of IPv6 the network that one customer has.
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let bits = address.to_bits() & (u128::MAX << 64);
+            Ipv6Addr::from_bits(bits).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Lets through who shows a valid key.
+pub async fn require_key(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let meta = request
+        .extensions()
+        .get::<Meta>()
+        .cloned()
+        .unwrap_or_else(|| Meta::of(&request));
+    let mut in_query = false;
+    let shown = match request.headers().get("x-api-key") {
+        Some(key) if !key.is_empty() => Some(key.as_bytes().to_vec()),
+        _ if meta.v1 && request.method() == Method::GET => {
+            let key = request
+                .uri()
+                .query()
+                .and_then(|query| parameter(query, "api_key"));
+            in_query = key.is_some();
+            key.map(|key| percent_encoding::percent_decode_str(key).collect())
+        }
+        _ => None,
+    };
+    let refused = || {
+        ApiError::new(StatusCode::UNAUTHORIZED, "a valid X-API-KEY is needed").or_v1("Unauthorized")
+    };
+    let Some(shown) = shown else {
+        return refused().into_response();
+    };
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| {
+            counted(peer.0.ip())
+        });
+    if let Some(seconds) = api.access.throttle.wait(peer, Instant::now()) {
+        return ApiError::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many wrong keys came from this address; wait a moment",
+        )
+        .retry_after(seconds)
+        .into_response();
+    }
+    let Some((name, role)) = api.access.owner(&*api.engine, &shown).await else {
+        api.access.throttle.failed(peer, Instant::now());
+        tracing::warn!(%peer, correlation_id = meta.correlation_id, "a wrong API key was shown");
+        return refused().into_response();
+    };
+    api.access.note(&api.engine, &name);
+    request.extensions_mut().insert(Caller {
+        name,
+        role,
+        v1: meta.v1,
+        correlation_id: meta.correlation_id,
+    });
+    let mut response = next.run(request).await;
+    if in_query {
+        let warning = HeaderValue::from_static(
+            "299 - \"api_key in the query is deprecated; use the X-API-KEY header\"",
+        );
+        response.headers_mut().insert("warning", warning);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_guesses_waits_and_is_forgiven() {
+        let throttle = Throttle::default();
+        let (guesser, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let start = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(throttle.wait(guesser, start), None);
+            throttle.failed(guesser, start);
+        }
+        assert_eq!(throttle.wait(guesser, start), Some(5));
+        assert_eq!(throttle.wait(other, start), None);
+        let later = start + Duration::from_secs(6);
+        assert_eq!(throttle.wait(guesser, later), None);
+        throttle.failed(guesser, later);
+        assert!(throttle.wait(guesser, later).is_some());
+        assert_eq!(throttle.wait(guesser, later + Duration::from_mins(1)), None);
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_networks_count_as_one() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        for number in 0..20_000_u32 {
+            throttle.failed(IpAddr::from(number.to_be_bytes()), now);
+        }
+        assert_eq!(throttle.failures.lock().len(), ADDRESSES);
+        let one: IpAddr = "2001:db8::1".parse().unwrap();
+        let two: IpAddr = "2001:db8::2:3".parse().unwrap();
+        let far: IpAddr = "2001:db8:0:1::1".parse().unwrap();
+        assert_eq!(counted(one), counted(two));
+        assert_ne!(counted(one), counted(far));
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        assert_eq!(counted(mapped), IpAddr::from([192, 0, 2, 1]));
+    }
+
+    #[test]
+    fn a_stored_hash_is_read_back() {
+        let hex = hash("mutt_x");
+        let bytes: [u8; 32] = Sha256::digest(b"mutt_x").into();
+        assert_eq!(from_hex(&hex), Some(bytes));
+        assert_eq!(from_hex("zz"), None);
+        assert_eq!(from_hex(&"ü".repeat(32)), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! Long work that somebody ordered: what is done, what is left, who ordered it, and a way to stop.
+//!
+//! A job lives in the process that took the order and ends with it; what it did until then is done
+//! and audited, and the rest still lies where it lay. The last ones are remembered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use mutt_engine::{Change, DeadLetterFilter, Dlq, Engine};
+use parking_lot::Mutex;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Api;
+use crate::error::{ApiError, Result};
+use crate::request::{InPath, Operator, Viewer};
+
+/// Jobs that are remembered.
+const REMEMBERED: usize = 200;
+/// Jobs that run at once.
+const RUNNING_MAX: usize = 8;
+/// Entries that are moved in one step.
+const STEP: usize = 200;
+
+/// What a job does to each entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Sends it back to where it failed.
+    Replay,
+    /// Throws it away.
+    Discard,
+}
+
+/// A job to be done.
+#[derive(Debug)]
+pub struct Order {
+    pub action: Action,
+    pub queue: Dlq,
+    pub ids: Vec<String>,
+    /// Entries per second.
+    pub rate: Option<u32>,
+    pub by: Change,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    Running,
+    Done,
+    Aborted,
+    Failed,
+}
+
+#[derive(Debug)]
+struct Job {
+    id: String,
+    action: Action,
+    queue: Dlq,
+    total: u64,
+    by: Change,
+    began_at: Timestamp,
+    seen: AtomicU64,
+    moved: AtomicU64,
+    stop: AtomicBool,
+    end: Mutex<(Phase, Option<Timestamp>, Option<String>)>,
+}
+
+/// A job.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobView {
+    pub id: String,
+    action: Action,
+    /// The dead letter queue.
+    queue: &'static str,
+    /// `running`, `done`, `aborted` or `failed`.
+    state: Phase,
+    /// Entries that were selected when it was ordered.
+    total: u64,
+    /// Entries it has come to.
+    processed: u64,
+    /// Entries it moved; the others were gone already.
+    moved: u64,
+    /// Who ordered it.
+    by: String,
+    reason: Option<String>,
+    correlation_id: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    began_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ended_at: Option<Timestamp>,
+    /// Why it failed.
+    error: Option<String>,
+}
+
+impl Job {
+    fn view(&self) -> JobView {
+        let (state, ended_at, error) = self.end.lock().clone();
+        JobView {
+            id: self.id.clone(),
+            action: self.action,
+            queue: self.queue.name(),
+            state,
+            total: self.total,
+            processed: self.seen.load(Ordering::Relaxed),
+            moved: self.moved.load(Ordering::Relaxed),
+            by: self.by.by.clone(),
+            reason: self.by.reason.clone(),
+            correlation_id: self.by.correlation_id.clone(),
+            began_at: self.began_at,
+            ended_at,
+            error,
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.end.lock().0 == Phase::Running
+    }
+
+    async fn run(&self, engine: &dyn Engine, ids: Vec<String>, rate: Option<u32>) {
+        let step = rate.map_or(STEP, |rate| (rate as usize).clamp(1, STEP));
+        let mut pace = rate.map(|rate| {
+            tokio::time::interval(Duration::from_secs_f64(
+                step as f64 / f64::from(rate.max(1)),
+            ))
+        });
+        let mut end = (Phase::Done, None);
+        for ids in ids.chunks(step) {
+            if let Some(pace) = &mut pace {
+                pace.tick().await;
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                end.0 = Phase::Aborted;
+                break;
+            }
+            let filter = DeadLetterFilter {
+                ids: Some(ids.to_vec()),
+                ..DeadLetterFilter::default()
+            };
+            let moved = match self.action {
+                Action::Replay => engine.replay(self.queue, &filter, &self.by).await,
+                Action::Discard => engine.discard(self.queue, &filter, &self.by).await,
+            };
+            match moved {
+                Ok(moved) => {
+                    self.moved.fetch_add(moved, Ordering::Relaxed);
+                    self.seen.fetch_add(ids.len() as u64, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    end = (Phase::Failed, Some(error.to_string()));
+                    break;
+                }
+            }
+        }
+        *self.end.lock() = (end.0, Some(Timestamp::now()), end.1);
+    }
+}
+
+/// The jobs of this process.
+#[derive(Clone, Debug, Default)]
+pub struct Jobs {
+    jobs: Arc<Mutex<VecDeque<Arc<Job>>>>,
+}
+
+impl Jobs {
+    /// Begins a job.
+    ///
+    /// # Errors
+    /// Too many run already.
+    pub fn begin(&self, engine: Arc<dyn Engine>, order: Order) -> Result<JobView> {
+        let job = Arc::new(Job {
+            id: uuid::Uuid::now_v7().to_string(),
+            action: order.action,
+            queue: order.queue,
+            total: order.ids.len() as u64,
+            by: order.by,
+            began_at: Timestamp::now(),
+            seen: AtomicU64::new(0),
+            moved: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            end: Mutex::new((Phase::Running, None, None)),
+        });
+        {
+            let mut jobs = self.jobs.lock();
+            if jobs.iter().filter(|job| job.is_running()).count() >= RUNNING_MAX {
+                return Err(ApiError::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    format!("{RUNNING_MAX} jobs run already; wait for one or abort it"),
+                )
+                .retry_after(5));
+            }
+            jobs.push_front(job.clone());
+            while jobs.len() > REMEMBERED {
+                jobs.pop_back();
+            }
+        }
+        let view = job.view();
+        tokio::spawn(async move { job.run(&*engine, order.ids, order.rate).await });
+        Ok(view)
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Job>> {
+        self.jobs
+            .lock()
+            .iter()
+            .find(|job| job.id == id)
+            .cloned()
+            .ok_or_else(|| {
+                ApiError::not_found(format!(
+                    "there is no job '{id}' in this process; the last {REMEMBERED} are remembered \
+                     until it ends"
+                ))
+            })
+    }
+}
+
+/// The jobs.
+#[derive(Serialize, ToSchema)]
+pub struct JobList {
+    /// The newest first.
+    jobs: Vec<JobView>,
+}
+
+/// List the jobs
+///
+/// Those of the process that answers, since it started.
+#[utoipa::path(get, path = "/jobs", tag = "Jobs",
+    responses((status = 200, body = JobList)))]
+pub async fn list(State(api): State<Api>, _: Viewer) -> Json<JobList> {
+    let jobs = api.jobs.jobs.lock().iter().map(|job| job.view()).collect();
+    Json(JobList { jobs })
+}
+
+/// Show a job
+#[utoipa::path(get, path = "/jobs/{id}", tag = "Jobs",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 200, body = JobView), (status = 404, description = "There is none")))]
+pub async fn show(
+    State(api): State<Api>,
+    _: Viewer,
+    InPath(id): InPath<String>,
+) -> Result<Json<JobView>> {
+    Ok(Json(api.jobs.find(&id)?.view()))
+}
+
+/// Abort a job
+///
+/// It ends after the step it is at; what it did stays done.
+#[utoipa::path(post, path = "/jobs/{id}/abort", tag = "Jobs",
+    params(("id" = String, Path, description = "The job's id")),
+    responses((status = 202, body = JobView), (status = 404, description = "There is none"),
+        (status = 409, description = "It has ended")))]
+pub async fn abort(
+    State(api): State<Api>,
+    _: Operator,
+    InPath(id): InPath<String>,
+) -> Result<(StatusCode, Json<JobView>)> {
+    let job = api.jobs.find(&id)?;
+    if !job.is_running() {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            format!("job '{id}' has ended"),
+        ));
+    }
+    job.stop.store(true, Ordering::Relaxed);
+    Ok((StatusCode::ACCEPTED, Json(job.view())))
+}

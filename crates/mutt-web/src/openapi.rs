@@ -1,0 +1,344 @@
+//! Every route with its documentation, and the `OpenAPI` 3.1 document that is made of them. A route
+//! that is not entered here does not exist, so the document cannot be behind.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header;
+use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::{
+    Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, rules,
+    settings, slo, status, stream,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "MUTT",
+        description = "The Multi-Use Telemetry Tool: events, rules, delivery and configuration. \
+            `/api/v2` is current. `/api/v1` is deprecated: the same handlers in the shapes of 2.5. \
+            Every answer carries `X-Correlation-ID`; what went wrong is a problem of RFC 9457.",
+        license(name = "Apache-2.0")
+    ),
+    components(schemas(error::Problem, error::FieldError)),
+    tags(
+        (name = "Events", description = "The audit trail, one event, the live stream"),
+        (name = "Rules", description = "What is decided of which event"),
+        (name = "Hosts and teams", description = "Development hosts and the teams of devices"),
+        (name = "Dead letters", description = "What could not be handled"),
+        (name = "Jobs", description = "Long work that somebody ordered"),
+        (name = "Configuration", description = "Dynamic configuration and the audit of changes"),
+        (name = "Keys", description = "API keys and their roles"),
+        (name = "Status", description = "What waits, who works, how fast it goes"),
+    )
+)]
+struct Document;
+
+/// What v1 and v2 both have, to whoever has a key.
+fn shared() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(status::rates))
+        .routes(routes!(rules::list, rules::create))
+        .routes(routes!(rules::show, rules::change, rules::delete))
+        .routes(routes!(rules::test_regex))
+        .routes(routes!(rules::reload))
+        .routes(routes!(hosts::list_hosts, hosts::add_host))
+        .routes(routes!(hosts::remove_host))
+        .routes(routes!(hosts::list_teams, hosts::add_team))
+        .routes(routes!(hosts::change_team, hosts::remove_team))
+        .routes(routes!(audit::search))
+        .routes(routes!(settings::list))
+        .routes(routes!(settings::history))
+        .routes(routes!(settings::show, settings::set, settings::unset))
+        .routes(routes!(changes::search))
+        .routes(routes!(slo::slo))
+}
+
+/// What v1 alone has.
+fn older() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(changes::search_v1))
+        .routes(routes!(status::rates_v1))
+}
+
+/// What v2 alone has.
+fn current() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(bench::test))
+        .routes(routes!(insights::insights))
+        .routes(routes!(hosts::import_hosts))
+        .routes(routes!(hosts::import_teams))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::timeline))
+        .routes(routes!(stream::watch))
+        .routes(routes!(stream::watch_status))
+        .routes(routes!(status::status))
+        .routes(routes!(status::unhandled))
+        .routes(routes!(settings::revert))
+        .routes(routes!(changes::verify))
+        .routes(routes!(dlq::overview))
+        .routes(routes!(dlq::list))
+        .routes(routes!(dlq::show))
+        .routes(routes!(dlq::replay))
+        .routes(routes!(dlq::discard))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::abort))
+        .routes(routes!(keys::me))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+}
+
+/// What nobody needs a key for.
+fn open() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(status::version))
+}
+
+/// The routes, and the document of them. With an `api`, a key is asked for.
+fn built(api: Option<&Api>) -> (Router<Api>, utoipa::openapi::OpenApi) {
+    let closed = |router: OpenApiRouter<Api>| match api {
+        Some(api) => router.route_layer(middleware::from_fn_with_state(
+            api.clone(),
+            access::require_key,
+        )),
+        None => router,
+    };
+    let whole = |router: OpenApiRouter<Api>| router.fallback(layers::not_found);
+    let v1 = closed(shared().merge(older())).merge(open());
+    let v2 = closed(shared().merge(current()))
+        .merge(open())
+        .routes(routes!(document));
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .nest("/api/v1", whole(v1))
+        .nest("/api/v2", whole(v2))
+        .split_for_parts();
+    (
+        router.method_not_allowed_fallback(layers::wrong_method),
+        document,
+    )
+}
+
+/// The routes of the API, and the text of their document.
+pub fn routes(api: &Api) -> (Router<Api>, Bytes) {
+    let (router, document) = built(Some(api));
+    (router, Bytes::from(finished(document).to_string()))
+}
+
+/// The document by itself.
+pub fn document_text() -> String {
+    let (_, document) = built(None);
+    serde_json::to_string_pretty(&finished(document)).unwrap_or_default()
+}
+
+/// Paths that need no key.
+fn is_open(path: &str) -> bool {
+    path.ends_with("/version") || path.ends_with("/openapi.json")
+}
+
+/// The document with what holds for every operation.
+fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(
+        "key",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-KEY"))),
+    );
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let problem = |description: &str| {
+        json!({
+            "description": description,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        })
+    };
+    let older = json!({
+        "description": "What went wrong",
+        "content": {"application/json": {"schema": {
+            "type": "object", "required": ["error"],
+            "properties": {"error": {"type": "string"}, "correlation_id": {"type": "string"}},
+        }}},
+    });
+    let paths = document["paths"].as_object_mut();
+    for (path, item) in paths.into_iter().flatten() {
+        let v1 = path.starts_with("/api/v1/");
+        for operation in item.as_object_mut().into_iter().flatten().map(|(_, it)| it) {
+            if !operation.is_object() {
+                continue;
+            }
+            if let Some(id) = operation["operationId"].as_str() {
+                let tag = operation["tags"][0].as_str().unwrap_or_default();
+                let group = tag.to_lowercase().replace(' ', "_");
+                let version = if v1 { "v1_" } else { "" };
+                operation["operationId"] = format!("{version}{group}_{id}").into();
+            }
+            if v1 {
+                operation["deprecated"] = true.into();
+            }
+            if !is_open(path) {
+                operation["security"] = json!([{"key": []}]);
+            }
+            let responses = operation["responses"].as_object_mut();
+            for (status, response) in responses.into_iter().flatten() {
+                if status.starts_with(['4', '5']) && response.get("content").is_none() {
+                    let text = response["description"]
+                        .as_str()
+                        .unwrap_or_default()
+                        .to_owned();
+                    *response = if v1 { older.clone() } else { problem(&text) };
+                    response["description"] = text.into();
+                }
+            }
+            operation["responses"]["default"] = if v1 {
+                older.clone()
+            } else {
+                problem(
+                    "What went wrong: 401 no valid key, 403 a role too low, 429 too many wrong \
+                    keys, 503 the engine is away (with Retry-After)",
+                )
+            };
+        }
+    }
+    document
+}
+
+/// Show this document
+#[utoipa::path(get, path = "/openapi.json", tag = "Status", responses((status = 200, body = Object)))]
+async fn document(State(api): State<Api>) -> Response {
+    let text = api.document.get().cloned().unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operations() -> Vec<(String, String, Value)> {
+        let document: Value = serde_json::from_str(&document_text()).unwrap();
+        let mut all = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                if ["get", "put", "post", "delete", "patch"].contains(&method.as_str()) {
+                    all.push((method.clone(), path.clone(), operation.clone()));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn every_operation_is_described() {
+        let mut ids = std::collections::HashSet::new();
+        for (method, path, operation) in operations() {
+            let at = format!("{method} {path}");
+            assert!(
+                operation["summary"]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "{at} has no summary"
+            );
+            assert!(operation["tags"][0].is_string(), "{at} has no tag");
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(ids.insert(id.clone()), "{at}: {id} is given twice");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(
+                responses.keys().any(|status| status.starts_with('2')),
+                "{at} says no success"
+            );
+            assert!(responses.contains_key("default"), "{at} says no error");
+            let parameters = operation["parameters"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            for parameter in &parameters {
+                assert!(
+                    parameter["description"]
+                        .as_str()
+                        .is_some_and(|text| !text.is_empty()),
+                    "{at}: {} is not described",
+                    parameter["name"]
+                );
+            }
+            for part in path.split('/').filter_map(|part| part.strip_prefix('{')) {
+                let name = part.trim_end_matches('}');
+                assert!(
+                    parameters
+                        .iter()
+                        .any(|parameter| parameter["name"] == name && parameter["in"] == "path"),
+                    "{at}: {name} is missing"
+                );
+            }
+            if method == "put" {
+                assert!(operation["requestBody"].is_object(), "{at} has no body");
+            }
+            assert_eq!(operation["security"].is_null(), is_open(&path), "{at}");
+            assert_eq!(
+                operation["deprecated"] == true,
+                path.starts_with("/api/v1/"),
+                "{at}"
+            );
+        }
+    }
+
+    /// The endpoints that the specification lists.
+    #[test]
+    fn everything_that_was_promised_is_there() {
+        let there: std::collections::HashSet<String> = operations()
+            .into_iter()
+            .map(|(method, path, _)| format!("{} {path}", method.to_uppercase()))
+            .collect();
+        let both = "GET /metrics|GET /rules|POST /rules|GET /rules/{id}|PUT /rules/{id}|\
+            DELETE /rules/{id}|POST /test-regex|GET /dev-hosts|POST /dev-hosts|\
+            DELETE /dev-hosts/{hostname}|GET /teams|POST /teams|PUT /teams/{hostname}|\
+            DELETE /teams/{hostname}|GET /audit-logs|GET /config|GET /config/{key}|PUT /config/{key}|\
+            DELETE /config/{key}|GET /config/history|GET /config-audit|GET /slo|\
+            POST /cache/reload|GET /version";
+        let current = "POST /rules/test|GET /rules/insights|GET /events/{event_id}|\
+            GET /events/stream|GET /unhandled|POST /config/{key}/revert|GET /dlq|GET /dlq/{queue}|\
+            GET /dlq/{queue}/{id}|POST /dlq/{queue}/replay|POST /dlq/{queue}/discard|GET /jobs|\
+            GET /jobs/{id}|POST /jobs/{id}/abort|GET /status|GET /status/stream|GET /keys|POST /keys|\
+            DELETE /keys/{name}|GET /openapi.json|POST /teams/import|POST /dev-hosts/import|\
+            GET /audit-logs/export";
+        let older = "GET /audit|GET /metrics/current";
+        for (version, list) in [("v1", both), ("v2", both), ("v2", current), ("v1", older)] {
+            for endpoint in list.split('|') {
+                let (method, path) = endpoint.trim().split_once(' ').unwrap();
+                let endpoint = format!("{method} /api/{version}{path}");
+                assert!(there.contains(&endpoint), "{endpoint} is missing");
+            }
+        }
+    }
+
+    /// Routes come into being with their documentation or not at all.
+    #[test]
+    fn no_route_goes_around_the_document() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let needle = [".route", "("].concat();
+        for file in std::fs::read_dir(directory).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(
+                !text.contains(&needle),
+                "{} adds a route without documentation",
+                path.display()
+            );
+        }
+    }
+
+    #[test]
+    fn the_document_is_of_3_1_and_whole() {
+        let text = document_text();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        for reference in text.split("\"#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().unwrap();
+            assert!(schemas.contains_key(name), "{name} is not defined");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The API from outside: HTTP against the real router on a real engine.
+#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
+
+mod audit;
+mod catalog;
+mod configuration;
+mod contract;
+mod dead_letters;
+mod hostile;
+mod rules;
+mod support;
