@@ -2,7 +2,7 @@
 //! PostgreSQL at random moments and in any combination. Afterwards every event that got its 200 has
 //! exactly one audit row, every forwardable one was delivered, nothing waits and no claim is left.
 //!
-//! `MUTT_LEDGER_KILLS` sets the number of kills (default 16), `MUTT_LEDGER_SEED` the moments.
+//! `MUTT_LEDGER_KILLS` sets the number of kills (default 24), `MUTT_LEDGER_SEED` the moments.
 
 #![allow(
     clippy::unwrap_used,
@@ -65,7 +65,7 @@ fn draw(chance: &mut Chance, roles: usize) -> Vec<Victim> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_or_decided_twice_whatever_dies() {
-    let kills = setting("MUTT_LEDGER_KILLS", 16);
+    let kills = setting("MUTT_LEDGER_KILLS", 24);
     let seed = setting("MUTT_LEDGER_SEED", u64::from(std::process::id()));
     eprintln!("at least {kills} kills, seed {seed}");
     let mut cluster = Cluster::start(Wanted::default()).await;
