@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Between two signs of life while the start waits.
 const SIGN: Duration = Duration::from_secs(10);
 /// How long systemd is asked to wait for the next one.
-const EXTENSION: Duration = Duration::from_secs(60);
+const EXTENSION: Duration = Duration::from_mins(1);
 
 /// The listeners listen.
 pub fn ready() {
