@@ -206,6 +206,11 @@ impl OpenBao {
         self.port.number()
     }
 
+    /// The program, which is also the command line: `bao kv put …`.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The token that may do everything.
     pub fn root_token(&self) -> &str {
         &self.root_token

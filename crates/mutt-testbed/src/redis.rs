@@ -54,6 +54,7 @@ pub struct RedisBuilder {
     dir: Option<PathBuf>,
     port: Option<u16>,
     detached: bool,
+    settings: Vec<(String, String)>,
 }
 
 impl RedisBuilder {
@@ -84,6 +85,12 @@ impl RedisBuilder {
     /// Password of the default user.
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
+        self
+    }
+
+    /// A line of `redis.conf`, such as `("aclfile", "/path")`.
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -235,6 +242,9 @@ impl RedisBuilder {
                 writeln!(text, "masterauth \"{password}\"")?;
             }
         }
+        for (name, value) in &self.settings {
+            writeln!(text, "{name} \"{value}\"")?;
+        }
         Ok(text)
     }
 }
@@ -292,6 +302,7 @@ impl Redis {
             dir: None,
             port: None,
             detached: false,
+            settings: Vec::new(),
         }
     }
 

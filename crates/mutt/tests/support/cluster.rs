@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ use super::ledger::{Ledger, http_sender, is_matched};
 use super::{KEY, PATIENCE, Port, until};
 
 /// The application's password in PostgreSQL.
-const DB_PASS: &str = "the-app's-password";
+pub const DB_PASS: &str = "the-app's-password";
 /// Lists that hold events and alerts which are on their way.
 const QUEUES: [&str; 2] = ["mutt:ingest_queue", "mutt:alert_queue"];
 const DLQS: [&str; 4] = [
@@ -43,10 +43,14 @@ pub struct Role {
     pub port: Port,
     /// Syslog of the ingestor.
     pub syslog: Port,
+    /// Where its ports are reached.
+    pub host: Ipv4Addr,
+    /// What runs it, such as `ip netns exec NAME`.
+    pub wrapper: Vec<String>,
     /// Whether every life has a pod name of its own, as in Kubernetes.
     renamed: bool,
     lives: u32,
-    settings: Vec<(String, String)>,
+    settings: HashMap<String, String>,
     dir: PathBuf,
     process: Option<Child>,
 }
@@ -60,8 +64,17 @@ impl Role {
         }
     }
 
+    /// Sets or replaces a setting; holds from the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.settings.remove(name);
+    }
+
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.port.addr())
+        format!("http://{}:{}{path}", self.host, self.port.number)
     }
 
     fn log_path(&self) -> PathBuf {
@@ -84,10 +97,11 @@ impl Role {
         // It ends by executing MUTT, which then dies with this process, in whatever way that ends.
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_mutt")])
-            .arg(self.command)
+            .args(["--pdeathsig", "KILL", "--"])
+            .args(&self.wrapper)
+            .args([env!("CARGO_BIN_EXE_mutt"), self.command])
             .env_clear()
-            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .envs(&self.settings)
             .env("POD_NAME", self.pod())
             .stdout(Stdio::null())
             .stderr(log);
@@ -143,6 +157,19 @@ impl Role {
         self.process.take().unwrap().wait().unwrap().code()
     }
 
+    /// Waits until it has ended by itself; the exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        let mut code = None;
+        until("the end of a process", async || {
+            let status = process.try_wait().unwrap();
+            code = status.and_then(|status| status.code());
+            status.is_some()
+        })
+        .await;
+        code
+    }
+
     /// A number from its metrics: the sum over all series whose line begins with this.
     pub async fn metric(&self, series: &str) -> f64 {
         let page = reqwest::get(self.url("/metrics")).await.unwrap();
@@ -186,7 +213,8 @@ pub struct Cluster {
     pub postgres_proxy: Option<Proxy>,
     pub redis: Redis,
     pub postgres: Postgres,
-    _dir: tempfile::TempDir,
+    settings: HashMap<String, String>,
+    dir: tempfile::TempDir,
 }
 
 /// How a cluster is made.
@@ -196,6 +224,9 @@ pub struct Wanted<'a> {
     pub settings: &'a [(&'a str, &'a str)],
     /// Whether Redis and PostgreSQL are reached through proxies.
     pub proxies: bool,
+    /// These instead of new ones; roles reach them on 127.0.0.1 unless settings say otherwise.
+    pub redis: Option<Redis>,
+    pub postgres: Option<Postgres>,
 }
 
 /// An audit row.
@@ -209,8 +240,15 @@ pub struct Row {
 impl Cluster {
     /// Two alerters, two forwarders, one ingestor and remediation, all running.
     pub async fn start(wanted: Wanted<'_>) -> Self {
-        let redis = Redis::start();
-        let postgres = Postgres::start();
+        let mut cluster = Self::prepare(wanted).await;
+        cluster.launch().await;
+        cluster
+    }
+
+    /// The servers, with the schema, and roles that do not run yet.
+    pub async fn prepare(wanted: Wanted<'_>) -> Self {
+        let redis = wanted.redis.unwrap_or_else(Redis::start);
+        let postgres = wanted.postgres.unwrap_or_else(Postgres::start);
         postgres.create_database("mutt");
         let mock = MockMoog::start((Ipv4Addr::LOCALHOST, 0).into())
             .await
@@ -266,33 +304,12 @@ impl Cluster {
         }
         migrate(&postgres, &settings, &dir);
 
-        let role = |role: &'static str, name: &str, renamed: bool| {
-            let dir = dir.path().join(name);
-            let (port, syslog) = (Port::take(), Port::take());
-            let mut own = settings.clone();
-            let variable = match role {
-                "ingestor" => "SERVER_PORT_INGESTOR",
-                "alerter" => "SERVER_PORT_ALERTER",
-                "forwarder" => "SERVER_PORT_MOOG_FORWARDER",
-                _ => "HEALTH_PORT_REMEDIATION",
-            };
-            own.insert(variable.to_owned(), port.number.to_string());
-            own.insert("SYSLOG_UDP_ADDR".to_owned(), syslog.number.to_string());
-            own.insert("SYSLOG_TCP_ADDR".to_owned(), syslog.number.to_string());
-            own.insert("MUTT_DATA_DIR".to_owned(), dir.display().to_string());
-            Role {
-                command: role,
-                name: name.to_owned(),
-                port,
-                syslog,
-                renamed,
-                lives: 0,
-                settings: own.into_iter().collect(),
-                dir,
-                process: None,
-            }
+        let role = |command: &'static str, name: &str, renamed: bool| {
+            let mut role = make_role(&settings, dir.path(), command, name);
+            role.renamed = renamed;
+            role
         };
-        let mut cluster = Self {
+        Self {
             ingestor: role("ingestor", "ingestor", false),
             // One keeps its name over a restart, as systemd's units do, the other does not.
             alerters: vec![
@@ -309,15 +326,38 @@ impl Cluster {
             postgres_proxy,
             redis,
             postgres,
-            _dir: dir,
-        };
-        for role in cluster.roles() {
+            settings,
+            dir,
+        }
+    }
+
+    /// Sets or replaces a setting of every role, also of those to come.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self.roles()
+            .into_iter()
+            .for_each(|role| role.set(name, value));
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.settings.remove(name);
+        self.roles().into_iter().for_each(|role| role.unset(name));
+    }
+
+    /// Starts every role.
+    pub async fn launch(&mut self) {
+        for role in self.roles() {
             role.spawn();
         }
-        for role in cluster.roles() {
+        for role in self.roles() {
             role.wait_ready().await;
         }
-        cluster
+    }
+
+    /// One more role, with the settings of the others. It does not run yet, and does not belong to
+    /// [`Cluster::roles`].
+    pub fn another(&self, command: &'static str, name: &str) -> Role {
+        make_role(&self.settings, self.dir.path(), command, name)
     }
 
     pub fn roles(&mut self) -> Vec<&mut Role> {
@@ -542,6 +582,45 @@ impl Cluster {
         })
         .await;
     }
+}
+
+fn make_role(
+    settings: &HashMap<String, String>,
+    dir: &Path,
+    command: &'static str,
+    name: &str,
+) -> Role {
+    let dir = dir.join(name);
+    let (port, syslog) = (Port::take(), Port::take());
+    let variable = match command {
+        "ingestor" => "SERVER_PORT_INGESTOR",
+        "alerter" => "SERVER_PORT_ALERTER",
+        "forwarder" => "SERVER_PORT_MOOG_FORWARDER",
+        "webui" => "SERVER_PORT_WEBUI",
+        _ => "HEALTH_PORT_REMEDIATION",
+    };
+    let mut role = Role {
+        command,
+        name: name.to_owned(),
+        host: Ipv4Addr::LOCALHOST,
+        wrapper: Vec::new(),
+        renamed: false,
+        lives: 0,
+        settings: settings.clone(),
+        dir,
+        process: None,
+        port,
+        syslog,
+    };
+    let port = role.port.number.to_string();
+    role.set(variable, &port);
+    let syslog = role.syslog.number.to_string();
+    for variable in ["SYSLOG_UDP_ADDR", "SYSLOG_TCP_ADDR"] {
+        role.set(variable, &syslog);
+    }
+    let dir = role.dir.display().to_string();
+    role.set("MUTT_DATA_DIR", &dir);
+    role
 }
 
 /// The schema, the application's role and two rules.

@@ -24,6 +24,8 @@ pub struct Ledger {
     pub acknowledged: Mutex<Vec<u64>>,
     /// Answers that were not 200, by status; 0 is none at all.
     pub refused: Mutex<BTreeMap<u16, u64>>,
+    /// What HTTP senders show, if not [`KEY`].
+    pub key: Mutex<Option<String>>,
     next: AtomicU64,
     pub stop: AtomicBool,
 }
@@ -93,9 +95,11 @@ pub async fn http_sender(url: String, ledger: Arc<Ledger>) {
             .map(|&number| event(number))
             .collect::<Vec<_>>()
             .join("\n");
+        let key = ledger.key.lock().clone();
+        let key = key.unwrap_or_else(|| KEY.to_owned());
         let sent = client
             .post(&url)
-            .header("x-api-key", KEY)
+            .header("x-api-key", key)
             .body(body)
             .send()
             .await;
