@@ -204,7 +204,68 @@ fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
             };
         }
     }
+    split_versions(&mut document);
     document
+}
+
+/// Answers that have more fields under v2, and what contains them.
+const VERSIONED: [&str; 4] = ["RuleView", "RuleList", "AuditRowView", "AuditPage"];
+
+/// Describes what v1 answers without the fields that only v2 has. A field that is flattened and left
+/// out under v1 is described as "these fields or null" in both, which neither of them is.
+fn split_versions(document: &mut Value) {
+    let is_more = |part: &Value| {
+        let texts = part["oneOf"].as_array().into_iter().flatten();
+        texts
+            .filter_map(|one| one["$ref"].as_str())
+            .any(|name| name.ends_with("More"))
+    };
+    let Some(schemas) = document["components"]["schemas"].as_object_mut() else {
+        return;
+    };
+    for name in VERSIONED {
+        let Some(current) = schemas.get_mut(name) else {
+            continue;
+        };
+        let mut older = current.clone();
+        if let Some(parts) = older["allOf"].as_array_mut() {
+            parts.retain(|part| !is_more(part));
+        }
+        for part in current["allOf"].as_array_mut().into_iter().flatten() {
+            if is_more(part) {
+                *part = part["oneOf"]
+                    .as_array()
+                    .and_then(|one| one.iter().find(|one| one.get("$ref").is_some()))
+                    .map_or(Value::Null, |one| json!({ "$ref": one["$ref"] }));
+            }
+        }
+        refer_to_older(&mut older);
+        schemas.insert(format!("{name}V1"), older);
+    }
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, item) in paths.filter(|(path, _)| path.starts_with("/api/v1/")) {
+        refer_to_older(item);
+    }
+}
+
+fn refer_to_older(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let name = value
+                    .as_str()
+                    .and_then(|text| text.strip_prefix("#/components/schemas/"));
+                match name {
+                    Some(name) if key == "$ref" && VERSIONED.contains(&name) => {
+                        *value = format!("#/components/schemas/{name}V1").into();
+                    }
+                    _ => refer_to_older(value),
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(refer_to_older),
+        _ => {}
+    }
 }
 
 /// Show this document
@@ -328,6 +389,21 @@ mod tests {
                 path.display()
             );
         }
+    }
+
+    #[test]
+    fn each_version_is_described_as_it_answers() {
+        let document: Value = serde_json::from_str(&document_text()).unwrap();
+        let schema = |version: &str| {
+            let path = format!("/api/{version}/rules/{{id}}");
+            let answer = &document["paths"][path]["get"]["responses"]["200"]["content"];
+            let name = answer["application/json"]["schema"]["$ref"]
+                .as_str()
+                .unwrap();
+            document.pointer(&name[1..]).unwrap().to_string()
+        };
+        assert!(schema("v2").contains("RuleMore") && !schema("v2").contains("oneOf"));
+        assert!(!schema("v1").contains("RuleMore"));
     }
 
     #[test]
