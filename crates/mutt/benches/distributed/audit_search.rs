@@ -39,9 +39,16 @@ pub async fn measure(options: &Options) -> Result<Vec<Figure>> {
     let postgres = Postgres::open(setup.postgres_options())?;
     for kind in Kind::ALL {
         let (mut first, mut far) = (Vec::new(), Vec::new());
-        for search in 0..SEARCHES {
+        for search in 0..kind.searches() {
             let filter = kind.filter(&stored, search)?;
-            let times = pages(&postgres, filter).await?;
+            let times = if kind == Kind::RareText {
+                // Every row is read; where that takes too long PostgreSQL's time-out is the figure.
+                let start = Instant::now();
+                let _ = postgres.audit_rows(filter).await;
+                vec![start.elapsed().as_secs_f64() * 1e3]
+            } else {
+                pages(&postgres, filter).await?
+            };
             first.extend(times.first());
             far.extend(times.get(FAR - 1));
         }
@@ -102,6 +109,13 @@ impl Kind {
             Self::FrequentText => "text of 1 row in 100",
             Self::RareTextInHour => "text of 1 row in 100,000, in one hour",
             Self::RareText => "text of 1 row in 100,000",
+        }
+    }
+
+    fn searches(self) -> u64 {
+        match self {
+            Self::RareText => 3,
+            _ => SEARCHES,
         }
     }
 
@@ -299,7 +313,10 @@ async fn plans(setup: &Setup, stored: &Stored) -> Result<Vec<Figure>> {
                 before_id,
                 ..kind.filter(stored, 7)?
             };
-            postgres.audit_rows(filter).await?;
+            if let Err(error) = postgres.audit_rows(filter).await {
+                ensure!(kind == Kind::RareText, error);
+                continue;
+            }
             let text = std::fs::read(&log)?;
             let text = String::from_utf8_lossy(&text[usize::try_from(before)?..]).into_owned();
             ensure!(

@@ -28,8 +28,23 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 impl Role {
-    /// Starts `mutt <role>` and waits until it answers.
+    /// Starts `mutt <role>` and waits until it answers; with other ports where somebody else took one.
     pub async fn start(
+        role: &'static str,
+        name: &str,
+        settings: &[(&'static str, String)],
+        dir: &Path,
+    ) -> Result<Self> {
+        let mut attempts = 1;
+        loop {
+            match Self::try_start(role, name, settings, dir).await {
+                Err(_) if attempts < 5 => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_start(
         role: &'static str,
         name: &str,
         settings: &[(&'static str, String)],
