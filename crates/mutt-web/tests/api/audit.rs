@@ -18,7 +18,7 @@ fn messages(rows: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn events_are_searched_and_paged() {
-    let world = World::new();
+    let world = World::new().await;
     let rows = world
         .decide(&["m0", "m1", "m2", "m3", "m4"], |index, row| {
             row.hostname = if index < 3 { "Router1" } else { "switch1" }.into();
@@ -112,7 +112,7 @@ async fn events_are_searched_and_paged() {
 
 #[tokio::test]
 async fn wrong_filters_are_named() {
-    let world = World::new();
+    let world = World::new().await;
     for (query, field) in [
         ("rule_id=x", "rule_id"),
         ("start_date=x", "start_date"),
@@ -153,7 +153,7 @@ async fn wrong_filters_are_named() {
 
 #[tokio::test]
 async fn exports_are_whole_and_harmless() {
-    let world = World::new();
+    let world = World::new().await;
     world
         .decide(
             &["=HYPERLINK(\"http://x\")", "plain, with \"quotes\""],
@@ -197,7 +197,7 @@ async fn exports_are_whole_and_harmless() {
 
 #[tokio::test]
 async fn an_export_goes_through_every_page() {
-    let world = World::new();
+    let world = World::new().await;
     let texts: Vec<String> = (0..2500).map(|number| format!("m{number}")).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     world.decide(&texts, |_, _| {}).await;
@@ -213,7 +213,7 @@ async fn an_export_goes_through_every_page() {
 
 #[tokio::test]
 async fn the_timeline_of_an_event_is_told() {
-    let world = World::new();
+    let world = World::new().await;
     let rule = world.rule("link").await;
     let rows = world
         .decide(&["link down"], |_, row| row.forwarded_to_moog = true)
@@ -250,7 +250,7 @@ async fn the_timeline_of_an_event_is_told() {
 
 #[tokio::test]
 async fn the_stream_shows_what_its_filters_choose() {
-    let world = World::new();
+    let world = World::new().await;
     assert_eq!(
         world
             .get("/api/v2/events/stream?severity=9")

@@ -11,7 +11,7 @@ async fn import(world: &World, path: &str, kind: &str, body: &str) -> crate::sup
 
 #[tokio::test]
 async fn teams_are_imported() {
-    let world = World::new();
+    let world = World::new().await;
     let team = json!({"hostname": "fw1", "team_assignment": "Net"});
     world.post("/api/v2/teams", team).await.is(201);
     let csv = "hostname,team_assignment\nFW1,Sec\n sw1 , Net\n\"a,b\",\"Zürich\"\n";
@@ -62,7 +62,7 @@ async fn teams_are_imported() {
 
 #[tokio::test]
 async fn an_import_with_a_wrong_row_changes_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     for (kind, body, field) in [
         ("text/csv", "hostname\na\n", "body"),
         (
@@ -112,7 +112,7 @@ async fn an_import_with_a_wrong_row_changes_nothing() {
 
 #[tokio::test]
 async fn development_hosts_are_imported() {
-    let world = World::new();
+    let world = World::new().await;
     world
         .post("/api/v2/dev-hosts", json!({"hostname": "Lab1"}))
         .await
@@ -138,7 +138,7 @@ async fn development_hosts_are_imported() {
 
 #[tokio::test]
 async fn names_with_odd_letters_are_found_by_path() {
-    let world = World::new();
+    let world = World::new().await;
     for (name, path) in [
         ("a/b", "a%2Fb"),
         ("zürich", "Z%C3%9CRICH"),
@@ -162,7 +162,7 @@ async fn names_with_odd_letters_are_found_by_path() {
 
 #[tokio::test]
 async fn unhandled_signatures_are_listed() {
-    let world = World::new();
+    let world = World::new().await;
     assert_eq!(
         world.get("/api/v2/unhandled").await.is(200),
         json!({"signatures": []})

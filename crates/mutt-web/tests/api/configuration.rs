@@ -7,7 +7,7 @@ use crate::support::World;
 
 #[tokio::test]
 async fn a_setting_is_changed_reverted_and_unset() {
-    let world = World::new();
+    let world = World::new().await;
     let path = "/api/v2/config/moog_rate_limit";
     let shown = world.get(path).await.is(200);
     assert_eq!(
@@ -68,7 +68,7 @@ async fn a_setting_is_changed_reverted_and_unset() {
 
 #[tokio::test]
 async fn what_a_setting_may_not_be_is_said() {
-    let world = World::new();
+    let world = World::new().await;
     for value in [
         json!(0),
         json!(-1),
@@ -114,7 +114,7 @@ async fn what_a_setting_may_not_be_is_said() {
 
 #[tokio::test]
 async fn changes_are_searched() {
-    let world = World::new();
+    let world = World::new().await;
     for host in ["a", "b", "c"] {
         let request = world
             .request("POST", "/api/v2/dev-hosts")
@@ -172,7 +172,7 @@ async fn changes_are_searched() {
 
 #[tokio::test]
 async fn objectives_are_computed_from_the_counters() {
-    let world = World::new();
+    let world = World::new().await;
     let outcomes = Outcomes { good: 999, bad: 1 };
     world
         .engine
@@ -207,7 +207,7 @@ async fn objectives_are_computed_from_the_counters() {
 
 #[tokio::test]
 async fn the_status_is_shown_and_streamed() {
-    let world = World::new();
+    let world = World::new().await;
     let status = world.get("/api/v2/status").await.is(200);
     for field in [
         "version", "engine", "queues", "workers", "circuit", "rates", "totals", "problems",

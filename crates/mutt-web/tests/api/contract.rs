@@ -32,7 +32,7 @@ fn is_open(path: &str) -> bool {
 
 #[tokio::test]
 async fn nothing_but_versions_is_shown_without_a_key() {
-    let world = World::new();
+    let world = World::new().await;
     for (method, path) in operations() {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let answer = world
@@ -59,7 +59,7 @@ async fn nothing_but_versions_is_shown_without_a_key() {
 
 #[tokio::test]
 async fn a_role_does_what_it_may() {
-    let world = World::new();
+    let world = World::new().await;
     let mut keys = Vec::new();
     for role in ["viewer", "operator", "admin"] {
         let body = json!({"name": role, "role": role});
@@ -97,7 +97,7 @@ async fn a_role_does_what_it_may() {
 
 #[tokio::test]
 async fn keys_are_shown_once_and_revoked() {
-    let world = World::new();
+    let world = World::new().await;
     let body = json!({"name": "noc", "role": "operator", "reason": "night shift"});
     let made = world.post("/api/v2/keys", body.clone()).await.is(201);
     let key = made["key"].as_str().unwrap();
@@ -150,7 +150,7 @@ async fn keys_are_shown_once_and_revoked() {
 
 #[tokio::test]
 async fn whoever_guesses_is_slowed_down() {
-    let world = World::new();
+    let world = World::new().await;
     let mut last = None;
     for number in 0..40 {
         let answer = world
@@ -175,7 +175,7 @@ async fn whoever_guesses_is_slowed_down() {
 
 #[tokio::test]
 async fn versions_are_told_and_asked_for() {
-    let world = World::new();
+    let world = World::new().await;
     let answer = world.get("/api/v2/rules").await;
     assert_eq!(answer.header("x-api-version"), "2.5");
     assert_eq!(answer.header("x-api-supported-versions"), "2.5, 2.0, 1.0");
@@ -225,7 +225,7 @@ async fn versions_are_told_and_asked_for() {
 
 #[tokio::test]
 async fn the_key_may_stand_in_the_query_of_v1_reads_only() {
-    let world = World::new();
+    let world = World::new().await;
     let key = KEY.replace(' ', "%20");
     let get = |path: String| world.http.get(format!("{}{path}", world.base));
     let answer = world
@@ -245,7 +245,7 @@ async fn the_key_may_stand_in_the_query_of_v1_reads_only() {
 
 #[tokio::test]
 async fn correlation_ids_come_back() {
-    let world = World::new();
+    let world = World::new().await;
     let with = |id: &'static str| {
         world
             .request("GET", "/api/v2/rules/9")
@@ -272,7 +272,7 @@ async fn correlation_ids_come_back() {
 
 #[tokio::test]
 async fn what_is_not_there_is_said_in_the_versions_shape() {
-    let world = World::new();
+    let world = World::new().await;
     world.get("/api/v2/nowhere").await.problem(404);
     assert!(world.get("/api/v1/nowhere").await.is(404)["error"].is_string());
     let answer = world.send(world.request("PATCH", "/api/v2/rules")).await;
@@ -286,7 +286,7 @@ async fn what_is_not_there_is_said_in_the_versions_shape() {
 /// The shapes of 2.5, word for word.
 #[tokio::test]
 async fn v1_has_the_shapes_of_2_5() {
-    let world = World::new();
+    let world = World::new().await;
     let post = |path: &'static str, body: Value| world.post(path, body);
     let error = |text: &str| json!({ "error": text });
 
@@ -471,7 +471,7 @@ async fn v1_has_the_shapes_of_2_5() {
 
 #[tokio::test]
 async fn large_answers_are_compressed() {
-    let world = World::new();
+    let world = World::new().await;
     let answer = world
         .send(
             world
@@ -492,7 +492,7 @@ async fn large_answers_are_compressed() {
 
 #[tokio::test]
 async fn answers_are_neither_kept_nor_guessed_at() {
-    let world = World::new();
+    let world = World::new().await;
     let answer = world.get("/api/v2/rules").await;
     let has = |headers: &HeaderMap, name: &str, value: &str| {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

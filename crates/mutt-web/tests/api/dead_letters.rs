@@ -30,7 +30,7 @@ async fn ended(world: &World, job: &Value) -> Value {
 
 #[tokio::test]
 async fn dead_letters_are_grouped_listed_and_shown() {
-    let world = World::new();
+    let world = World::new().await;
     bury(
         &world,
         Dlq::Alerter,
@@ -133,7 +133,7 @@ async fn dead_letters_are_grouped_listed_and_shown() {
 
 #[tokio::test]
 async fn a_job_replays_what_was_selected() {
-    let world = World::new();
+    let world = World::new().await;
     bury(&world, Dlq::Alerter, Reason::Shed, &["a", "b"]).await;
     bury(&world, Dlq::Alerter, Reason::Poison, &["c"]).await;
     let body = json!({"filter": {"reason": "shed"}, "reason": "the burst is over"});
@@ -166,7 +166,7 @@ async fn a_job_replays_what_was_selected() {
 
 #[tokio::test]
 async fn discarding_needs_a_reason_and_is_audited() {
-    let world = World::new();
+    let world = World::new().await;
     bury(&world, Dlq::Ingest, Reason::Malformed, &["a", "b", "c"]).await;
     let entries = world.get("/api/v2/dlq/ingest").await.is(200);
     let id = entries["entries"][1]["id"].clone();
@@ -189,7 +189,7 @@ async fn discarding_needs_a_reason_and_is_audited() {
 
 #[tokio::test]
 async fn a_selection_must_say_what_it_means() {
-    let world = World::new();
+    let world = World::new().await;
     bury(&world, Dlq::Moog, Reason::Refused, &["a"]).await;
     for body in [
         json!({}),
@@ -219,7 +219,7 @@ async fn a_selection_must_say_what_it_means() {
 
 #[tokio::test]
 async fn a_slow_job_is_aborted() {
-    let world = World::new();
+    let world = World::new().await;
     bury(&world, Dlq::Ingest, Reason::Malformed, &["x"; 50]).await;
     let body = json!({"all": true, "reason": "noise", "rate": 1});
     let begun = world.post("/api/v2/dlq/ingest/discard", body).await.is(202);

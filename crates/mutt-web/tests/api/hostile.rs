@@ -21,7 +21,7 @@ const TEXTS: [&str; 12] = [
 
 #[tokio::test]
 async fn queries_and_paths_are_never_a_mistake_of_the_server() {
-    let world = World::new();
+    let world = World::new().await;
     let document: Value = serde_json::from_str(&mutt_web::openapi()).unwrap();
     for (path, item) in document["paths"].as_object().unwrap() {
         let Some(operation) = item.get("get").filter(|_| !path.ends_with("/stream")) else {
@@ -67,7 +67,7 @@ async fn queries_and_paths_are_never_a_mistake_of_the_server() {
 
 #[tokio::test]
 async fn bodies_are_never_a_mistake_of_the_server() {
-    let world = World::new();
+    let world = World::new().await;
     let document: Value = serde_json::from_str(&mutt_web::openapi()).unwrap();
     let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
     let bodies: Vec<Vec<u8>> = vec![
@@ -110,7 +110,7 @@ async fn bodies_are_never_a_mistake_of_the_server() {
 
 #[tokio::test]
 async fn what_is_too_large_is_refused() {
-    let world = World::new();
+    let world = World::new().await;
     let mut rule = draft("a");
     rule["description"] = "x".repeat(5_000_000).into();
     world.post("/api/v2/rules", rule).await.problem(413);
@@ -128,7 +128,7 @@ async fn what_is_too_large_is_refused() {
 
 #[tokio::test]
 async fn hostile_text_comes_back_as_text() {
-    let world = World::new();
+    let world = World::new().await;
     for text in TEXTS {
         let made = world.post("/api/v2/rules", draft(text)).await.is(201);
         let shown = world.get(&format!("/api/v2/rules/{}", made["id"])).await;
@@ -142,7 +142,7 @@ async fn hostile_text_comes_back_as_text() {
 
 #[tokio::test]
 async fn a_key_is_the_whole_key() {
-    let world = World::new();
+    let world = World::new().await;
     let url = format!("{}/api/v2/rules", world.base);
     for key in [
         "",

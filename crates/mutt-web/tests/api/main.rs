@@ -1,4 +1,4 @@
-//! The API from outside: HTTP against the real router on a real engine.
+//! The API from outside: HTTP against the real router on the embedded engine.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod audit;
@@ -8,4 +8,5 @@ mod contract;
 mod dead_letters;
 mod hostile;
 mod rules;
+mod store;
 mod support;

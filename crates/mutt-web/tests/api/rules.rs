@@ -6,7 +6,7 @@ use crate::support::{World, draft};
 
 #[tokio::test]
 async fn a_rule_lives_and_dies() {
-    let world = World::new();
+    let world = World::new().await;
     let made = world.post("/api/v2/rules", draft("LINK-DOWN")).await;
     assert_eq!(made.header("etag"), "\"1\"");
     assert_eq!(made.header("location"), "/api/v2/rules/1");
@@ -80,7 +80,7 @@ async fn a_rule_lives_and_dies() {
 
 #[tokio::test]
 async fn whoever_read_an_old_version_changes_nothing() {
-    let world = World::new();
+    let world = World::new().await;
     let id = world.rule("a").await;
     let path = format!("/api/v2/rules/{id}");
     let with = |method: &str, tag: &str| world.request(method, &path).header("if-match", tag);
@@ -115,7 +115,7 @@ async fn whoever_read_an_old_version_changes_nothing() {
 
 #[tokio::test]
 async fn what_is_wrong_is_named_with_its_field() {
-    let world = World::new();
+    let world = World::new().await;
     world.rule("there").await;
     let cases = [
         (
@@ -179,7 +179,7 @@ fn with(field: &str, value: Value) -> Value {
 
 #[tokio::test]
 async fn rules_are_filtered_and_paged() {
-    let world = World::new();
+    let world = World::new().await;
     for (index, team) in ["Net", "Sys", "Net"].into_iter().enumerate() {
         let mut rule = draft(&format!("Text {index}"));
         rule["team_assignment"] = team.into();
@@ -216,7 +216,7 @@ async fn rules_are_filtered_and_paged() {
 
 #[tokio::test]
 async fn a_regular_expression_is_tried() {
-    let world = World::new();
+    let world = World::new().await;
     let test = json!({"pattern": r"port (\d+)(x)?", "message": "PORT 42 down"});
     let found = world.post("/api/v2/test-regex", test.clone()).await.is(200);
     assert_eq!(
@@ -269,7 +269,7 @@ async fn a_regular_expression_is_tried() {
 
 #[tokio::test]
 async fn the_bench_says_what_a_draft_would_do() {
-    let world = World::new();
+    let world = World::new().await;
     let id = world.rule("link").await;
     world
         .decide(&["link down", "link up", "fan failed"], |index, row| {
@@ -341,7 +341,7 @@ async fn the_bench_says_what_a_draft_would_do() {
 
 #[tokio::test]
 async fn insights_show_what_never_decides() {
-    let world = World::new();
+    let world = World::new().await;
     let first = world.rule("link").await;
     let second = world.rule("LINK down").await;
     let insights = world.get("/api/v2/rules/insights").await.is(200);

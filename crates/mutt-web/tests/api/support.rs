@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{AuditRow, Decision, Dynamic, Engine, Outcome};
 use mutt_event::Batch;
 use mutt_http::{Keys, Limits, Server, WithPeer};
@@ -21,7 +20,7 @@ pub struct World {
     pub base: String,
     pub http: reqwest::Client,
     stop: CancellationToken,
-    _directory: tempfile::TempDir,
+    _store: crate::store::Store,
 }
 
 impl Drop for World {
@@ -81,9 +80,8 @@ impl Answer {
 }
 
 impl World {
-    pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let engine: Arc<dyn Engine> = Embedded::open(directory.path(), Mode::Server).unwrap();
+    pub async fn new() -> Self {
+        let (engine, store) = crate::store::open().await;
         let mut registry = prometheus_client::registry::Registry::default();
         let options = ApiOptions {
             engine: engine.clone(),
@@ -104,7 +102,7 @@ impl World {
             base,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             stop,
-            _directory: directory,
+            _store: store,
         }
     }
 
