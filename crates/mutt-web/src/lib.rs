@@ -25,10 +25,9 @@ mod slo;
 mod status;
 mod stream;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use mutt_engine::{Dynamic, Engine};
 use mutt_http::Keys;
 
@@ -73,7 +72,6 @@ struct Api {
     version: &'static str,
     jobs: jobs::Jobs,
     rates: Arc<status::RatesCache>,
-    document: Arc<OnceLock<Bytes>>,
 }
 
 /// The API's routes.
@@ -88,12 +86,8 @@ pub fn router(options: ApiOptions) -> Router {
         version: options.version,
         jobs: jobs::Jobs::default(),
         rates: Arc::default(),
-        document: Arc::default(),
     };
-    let (router, document) = openapi::routes(&api);
-    // Nothing else sets it.
-    let _ = api.document.set(document);
-    layers::around(router, metrics).with_state(api)
+    layers::around(openapi::routes(&api), metrics).with_state(api)
 }
 
 /// The `OpenAPI` document of the API, as JSON.

@@ -139,6 +139,7 @@ impl World {
     }
 
     /// A request with this key.
+    #[allow(dead_code, reason = "not every test binary asks with other keys")]
     pub async fn with_key(&self, key: &str, method: &str, path: &str, body: Value) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method, format!("{}{path}", self.base));
