@@ -118,9 +118,10 @@ impl Demo {
         let mut minute = tokio::time::interval(Duration::from_secs(15));
         minute.tick().await;
         let mut sink_failed = false;
+        let mut terminated = std::pin::pin!(crate::serve::signals::terminated()?);
         loop {
             tokio::select! {
-                _ = crate::serve::signals::terminated() => break,
+                _ = &mut terminated => break,
                 _ = minute.tick() => self.summary(&server, &mock, began).await,
                 () = wait_until(began, self.duration) => break,
                 () = wait_until(began, Some(SINK_FAILS.0)), if !sink_failed && self.scenario == Scenario::Tour => {

@@ -126,10 +126,6 @@ impl Build<'_> {
         if let Some(metrics) = remediation_metrics {
             self.remediation(metrics);
         }
-        let mut tls = None;
-        if let Some(metrics) = ingest {
-            tls = self.ingestor(context, metrics, registry.clone())?;
-        }
         let settings = self.settings;
         for (role, port) in [
             (Role::Alerter, settings.server_port_alerter),
@@ -160,10 +156,15 @@ impl Build<'_> {
             let pages = role_router(
                 Role::Webui.about(),
                 self.process.role(Role::Webui),
-                registry,
+                registry.clone(),
             );
             let router = mutt_http::fallbacks(pages.merge(mutt_web::router(api)));
             self.serve(settings.server_port_webui, Role::Webui, router)?;
+        }
+        // The doors open last: who can send can also see what becomes of it.
+        let mut tls = None;
+        if let Some(metrics) = ingest {
+            tls = self.ingestor(context, metrics, registry)?;
         }
         Ok(Started {
             alerter,

@@ -93,7 +93,17 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
     for warning in &context.loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let server = Server::start(&context, roles).await?;
+    // Listened for all the time: a signal that came during the start, or while settings are read
+    // again, would be lost.
+    let mut terminated = std::pin::pin!(signals::terminated()?);
+    let mut hangups = signals::hangups()?;
+    let server = tokio::select! {
+        server = Server::start(&context, roles) => server?,
+        name = &mut terminated => {
+            tracing::info!(signal = name, "ended while it was starting; nothing was taken in");
+            return Ok(());
+        }
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         data_dir = %context.data_dir().display(),
@@ -101,9 +111,6 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
         "MUTT is ready: `mutt status` shows how it fares, `mutt tail` what it decides"
     );
     notify::ready();
-    let mut hangups = signals::hangups()?;
-    // Listened for all the time: a signal that came while settings are read again would be lost.
-    let mut terminated = std::pin::pin!(signals::terminated());
     let mut end = Ok(());
     loop {
         tokio::select! {

@@ -4,19 +4,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Outcome;
 
-/// Waits for SIGTERM or SIGINT; the signal's name.
-pub async fn terminated() -> &'static str {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        // Without handlers the default action ends the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    }
+/// SIGTERM and SIGINT, listened for from now on; waiting gives the signal's name.
+pub fn terminated() -> Outcome<impl Future<Output = &'static str>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = int.recv() => "SIGINT",
+        }
+    })
 }
 
 /// SIGHUP, each time it comes.
