@@ -24,6 +24,7 @@ mod settings;
 mod slo;
 mod status;
 mod stream;
+mod timeline;
 
 use std::sync::Arc;
 

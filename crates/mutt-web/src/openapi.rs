@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, rules,
-    settings, slo, status, stream,
+    settings, slo, status, stream, timeline,
 };
 
 #[derive(OpenApi)]
@@ -77,7 +77,7 @@ fn current() -> OpenApiRouter<Api> {
         .routes(routes!(hosts::import_hosts))
         .routes(routes!(hosts::import_teams))
         .routes(routes!(audit::export))
-        .routes(routes!(audit::timeline))
+        .routes(routes!(timeline::timeline))
         .routes(routes!(stream::watch))
         .routes(routes!(stream::watch_status))
         .routes(routes!(status::status))
