@@ -24,11 +24,6 @@ use crate::{names, scripts};
 /// The most bytes claimed at once, unless one alert is larger.
 const CLAIM_BYTES: usize = 8 << 20;
 
-/// Seconds since 1970, as exact as a score needs to be.
-fn seconds(at: Timestamp) -> f64 {
-    at.as_microsecond() as f64 / 1e6
-}
-
 impl Shared {
     async fn try_claim_alerts(&self, worker: &Arc<str>, max: usize) -> Result<Vec<ClaimedAlert>> {
         let kind = WorkerKind::Moog;
@@ -48,7 +43,6 @@ impl Shared {
         call.arg(&**worker)
             .arg(max)
             .arg(CLAIM_BYTES)
-            .arg(format!("{:.6}", seconds(Timestamp::now())))
             .arg(&prefix[..prefix.len() - 1])
             .arg(first)
             .arg(names::new_epoch());
@@ -179,8 +173,10 @@ fn push(call: &mut redis::Cmd, attempt: &Attempt, epoch: &str, before: History, 
                 first_failed_at: before.first_failed_at.or(Some(now)),
                 ..before
             };
+            // Who tries again may have another clock: Redis's alone says when.
+            let delay = due.duration_since(now).as_secs_f64();
             call.arg("r")
-                .arg(format!("{:.6}", seconds(*due)))
+                .arg(format!("{delay:.6}"))
                 .arg(envelope::wrap(&alert.element, &history));
         }
         Settlement::Dead { reason, detail } => {
