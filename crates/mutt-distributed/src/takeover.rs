@@ -155,7 +155,16 @@ async fn recover_locked(shared: &Shared) -> Result<u64> {
     let mut claims = Vec::new();
     for kind in [WorkerKind::Alerter, WorkerKind::Moog] {
         for pod in dead_pods(shared, kind).await? {
-            for (claim, order) in registered(shared, kind, &pod).await? {
+            let left = registered(shared, kind, &pod).await?;
+            if !left.is_empty() {
+                tracing::warn!(
+                    pod,
+                    stage = ?kind,
+                    claims = left.len(),
+                    "a pod gave no sign of life for too long: what it held is taken over"
+                );
+            }
+            for (claim, order) in left {
                 claims.push((order, claim, kind, pod.clone()));
             }
             clear_away(shared, kind, &pod, false).await?;
