@@ -181,8 +181,14 @@ impl Setup {
         for key in keys {
             self.redis.command(&["UNLINK", key]);
         }
-        self.redis.command(&["BGREWRITEAOF"]);
         let start = Instant::now();
+        // The engine asks for a rewrite as well, when it has connected.
+        while self.redis.try_command(&["BGREWRITEAOF"]).is_err() {
+            if start.elapsed() > PATIENCE {
+                bail!("the AOF is not rewritten");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         loop {
             tokio::time::sleep(Duration::from_millis(50)).await;
             let info = self.redis.command(&["INFO", "persistence"]);
