@@ -66,8 +66,11 @@ async fn who_claimed_while_connecting_is_fenced_like_everybody() {
         let late = Arc::clone(&late);
         tokio::spawn(async move { late.claim_alerts(&worker("late"), 10, LONG).await })
     };
-    // Time for the claim to wait for the connection; less would only prove less.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The claim waits for this connection, over which nothing comes yet.
+    eventually("a connection is being made", async || {
+        (proxy.accepted() > 0).then_some(())
+    })
+    .await;
     proxy.thaw();
     let claimed = claiming.await.unwrap().unwrap();
     assert_eq!(alert_numbers(&claimed), [0]);

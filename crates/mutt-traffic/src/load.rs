@@ -231,8 +231,7 @@ pub async fn udp(addr: SocketAddr, rate: f64, duration: Duration) -> Result<Sent
         let began = Instant::now();
         let mut sent = 0_u64;
         while began.elapsed() < duration {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let due = (began.elapsed().as_secs_f64() * rate) as u64;
+            let due = due(began.elapsed(), rate);
             if sent >= due {
                 std::thread::sleep(Duration::from_micros(200));
                 continue;
@@ -281,8 +280,7 @@ pub async fn paced(
     lanes: u64,
 ) -> Result<u64> {
     let mut tasks = Vec::new();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let total = (duration.as_secs_f64() * rate) as u64;
+    let total = due(duration, rate);
     for lane in 0..lanes {
         tasks.push(tokio::spawn(async move {
             let mut accepted = 0;
@@ -316,8 +314,7 @@ pub async fn paced_lines(
     duration: Duration,
     began: Instant,
 ) -> Result<u64> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let due = |elapsed: Duration| (elapsed.min(duration).as_secs_f64() * rate) as u64;
+    let due = |elapsed: Duration| due(elapsed.min(duration), rate);
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     let total = due(duration);
@@ -375,4 +372,14 @@ pub fn flush_latency() -> Result<(f64, f64)> {
     let mut times = times
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     Ok((percentile(&mut times, 0.5), percentile(&mut times, 0.99)))
+}
+
+/// How many events are due after this time at a rate per second.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole events that are due; neither factor is negative"
+)]
+fn due(elapsed: Duration, rate: f64) -> u64 {
+    (elapsed.as_secs_f64() * rate) as u64
 }
