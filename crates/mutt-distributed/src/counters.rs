@@ -4,13 +4,13 @@
 //! moved or reset: a span that is over expires. The counts are added by the scripts that take events
 //! in and that apply decisions, so that they are exact.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mutt_engine::status::OUTCOMES_KEPT;
+use mutt_engine::status::{FLOW_KEPT, OUTCOMES_KEPT};
 use mutt_engine::unhandled::UnhandledSignature;
-use mutt_engine::{Component, Counters, Outcomes, Result, Span};
+use mutt_engine::{Component, Counters, FlowCounts, Outcomes, Result, Span};
 use mutt_redis::redis;
 
 use crate::effects::Effects;
@@ -193,42 +193,112 @@ async fn add_outcomes(shared: &Shared, component: Component, outcomes: Outcomes)
     shared.pipe::<()>(&pipeline).await
 }
 
-async fn outcomes(shared: &Shared, component: Component, minutes: u32) -> Result<Outcomes> {
-    let minutes = i64::from(minutes.min(OUTCOMES_KEPT));
+/// Reads hashes by hour whose fields are `<minute>:<word>`, for the last `minutes` minutes with the
+/// running one: calls `found` with each minute's start, its word and its count, hour by hour.
+async fn by_minute(
+    shared: &Shared,
+    minutes: u32,
+    key: impl Fn(Timestamp) -> String,
+    mut found: impl FnMut(Timestamp, &str, u64),
+) -> Result<()> {
+    let minutes = i64::from(minutes);
     let now = Timestamp::now();
     let from = now.as_second().div_euclid(60) - minutes;
     let hours: Vec<_> = Width::of(Span::Hour)
         .starts(now, minutes / 60 + 2)
         .collect();
-    let mut sum = Outcomes::default();
     for hours in hours.chunks(HASHES) {
         let mut pipeline = redis::pipe();
         for &hour in hours {
-            pipeline.cmd("HGETALL").arg(outcomes_key(component, hour));
+            pipeline.cmd("HGETALL").arg(key(hour));
         }
         let hashes: Vec<HashMap<String, String>> = shared.pipe(&pipeline).await?;
         for (hour, hash) in hours.iter().zip(hashes) {
             for (field, count) in hash {
+                // Somebody's hand may have been in it.
                 let (Some((minute, word)), Ok(count)) =
                     (field.split_once(':'), count.parse::<u64>())
                 else {
                     continue;
                 };
-                let Ok(minute) = minute.parse::<i64>() else {
+                let Ok(minute @ 0..60) = minute.parse::<i64>() else {
                     continue;
                 };
-                if hour.as_second() / 60 + minute <= from {
-                    continue;
-                }
-                match word {
-                    "good" => sum.good += count,
-                    "bad" => sum.bad += count,
-                    _ => {}
+                let minute = hour.as_second() / 60 + minute;
+                if let (true, Ok(start)) = (minute > from, Timestamp::from_second(minute * 60)) {
+                    found(start, word, count);
                 }
             }
         }
     }
-    Ok(sum)
+    Ok(())
+}
+
+async fn outcomes_by_minute(
+    shared: &Shared,
+    component: Component,
+    minutes: u32,
+) -> Result<BTreeMap<Timestamp, Outcomes>> {
+    let mut all = BTreeMap::<_, Outcomes>::new();
+    let key = |hour| outcomes_key(component, hour);
+    by_minute(
+        shared,
+        minutes.min(OUTCOMES_KEPT),
+        key,
+        |start, word, count| {
+            let outcomes = all.entry(start).or_default();
+            match word {
+                "good" => outcomes.good += count,
+                "bad" => outcomes.bad += count,
+                _ => {}
+            }
+        },
+    )
+    .await?;
+    Ok(all)
+}
+
+/// The hash of the counts of the hour that holds `at`; its fields are the minute and the name.
+fn flow_key(at: Timestamp) -> String {
+    format!("mutt:flow:{}", at.strftime("%Y-%m-%dT%H"))
+}
+
+async fn add_flow(shared: &Shared, counts: &FlowCounts) -> Result<()> {
+    let now = Timestamp::now();
+    let key = flow_key(now);
+    let minute = now.strftime("%M");
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    for (name, count) in counts.named().filter(|&(_, count)| count > 0) {
+        pipeline
+            .cmd("HINCRBY")
+            .arg(&key)
+            .arg(format!("{minute}:{name}"))
+            .arg(count)
+            .ignore();
+    }
+    pipeline
+        .cmd("EXPIRE")
+        .arg(&key)
+        .arg(u64::from(FLOW_KEPT) * 60 + 7200)
+        .ignore();
+    shared.pipe::<()>(&pipeline).await
+}
+
+async fn flow(shared: &Shared, minutes: u32) -> Result<Vec<(Timestamp, FlowCounts)>> {
+    let mut all = BTreeMap::<_, FlowCounts>::new();
+    by_minute(
+        shared,
+        minutes.min(FLOW_KEPT),
+        flow_key,
+        |start, name, count| {
+            if let Some(kept) = all.entry(start).or_default().named_mut(name) {
+                *kept += count;
+            }
+        },
+    )
+    .await?;
+    Ok(all.into_iter().collect())
 }
 
 #[async_trait]
@@ -261,7 +331,30 @@ impl Counters for Distributed {
     }
 
     async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes> {
-        outcomes(&self.shared, component, minutes).await
+        let all = outcomes_by_minute(&self.shared, component, minutes).await?;
+        let mut sum = Outcomes::default();
+        for outcomes in all.values() {
+            sum.good += outcomes.good;
+            sum.bad += outcomes.bad;
+        }
+        Ok(sum)
+    }
+
+    async fn outcomes_by_minute(
+        &self,
+        component: Component,
+        minutes: u32,
+    ) -> Result<Vec<(Timestamp, Outcomes)>> {
+        let all = outcomes_by_minute(&self.shared, component, minutes).await?;
+        Ok(all.into_iter().collect())
+    }
+
+    async fn add_flow(&self, counts: &FlowCounts) -> Result<()> {
+        add_flow(&self.shared, counts).await
+    }
+
+    async fn flow(&self, minutes: u32) -> Result<Vec<(Timestamp, FlowCounts)>> {
+        flow(&self.shared, minutes).await
     }
 
     async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {

@@ -6,6 +6,7 @@
 //! jumps ahead ends windows early. A limit's key lives a second longer than its window; a circuit's
 //! keys are few and stay, as in MUTT 2.5, whose states and times are understood.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -53,6 +54,17 @@ pub(crate) fn from_epoch(seconds: f64) -> Option<Timestamp> {
     at.round(Unit::Microsecond).ok()
 }
 
+/// Grants of the last `period` among the entries of a limit (see `take_permits.lua`); `now` in µs.
+fn used_within(entries: &HashMap<String, String>, now: u64, period: Duration) -> u64 {
+    let grants = |entry: &String| -> Option<u64> {
+        let mut words = entry.split(' ').skip(1);
+        let last: u64 = words.next()?.parse().ok()?;
+        let count = words.next()?.parse().ok()?;
+        (now.saturating_sub(last) < micros(period)).then_some(count)
+    };
+    entries.values().filter_map(grants).sum()
+}
+
 /// A circuit as it stands in Redis.
 fn circuit(state_name: Option<&str>, failures: Option<&str>, open_time: Option<&str>) -> Circuit {
     let failures = failures.and_then(|failures| failures.trim().parse::<u64>().ok());
@@ -91,6 +103,15 @@ impl Flow for Distributed {
         } else {
             Permit::Wait(Duration::from_micros(wait).min(limit.period))
         })
+    }
+
+    async fn permits_used(&self, name: &str, period: Duration) -> Result<u64> {
+        let mut read = redis::pipe();
+        read.cmd("TIME").cmd("HGETALL").arg(limit_key(name));
+        let ((seconds, micros), entries): ((u64, u64), HashMap<String, String>) =
+            self.shared.pipe(&read).await?;
+        let now = seconds * 1_000_000 + micros;
+        Ok(used_within(&entries, now, period))
     }
 
     async fn circuit_admit(&self, name: &str, policy: CircuitPolicy) -> Result<CircuitState> {

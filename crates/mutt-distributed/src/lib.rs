@@ -21,6 +21,7 @@ mod flow;
 mod live;
 mod names;
 mod remediation;
+mod reports;
 mod scripts;
 mod takeover;
 mod tally;

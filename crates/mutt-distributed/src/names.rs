@@ -78,6 +78,14 @@ pub fn pods(kind: WorkerKind) -> String {
     format!("mutt:pods:{}", stage(kind))
 }
 
+/// The instances of processes that told about themselves: a set.
+pub const PROCESSES: &str = "mutt:processes";
+
+/// What a process told about itself.
+pub fn process(instance: &str) -> String {
+    format!("mutt:process:{instance}")
+}
+
 /// A pod's sign of life.
 pub fn heartbeat(kind: WorkerKind, pod: &str) -> String {
     format!("mutt:heartbeat:{}:{pod}", stage(kind))

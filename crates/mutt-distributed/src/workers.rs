@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mutt_engine::{
-    Dlq, EngineError, QueueStatus, Result, Status, WorkerKind, WorkerStatus, Workers,
+    Dlq, EngineError, ProcessReport, QueueStatus, Reported, Result, Status, StoreStatus,
+    WorkerKind, WorkerStatus, Workers,
 };
 use mutt_redis::redis;
 use serde::{Deserialize, Serialize};
 
 use crate::claims::Phase;
 use crate::engine::{Distributed, Shared, closed, unavailable};
-use crate::{deliveries, envelope, names, scripts, takeover};
+use crate::{deliveries, envelope, names, reports, scripts, takeover};
 
 /// What a heartbeat says. That of 2.5 says `alive`.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -156,6 +157,18 @@ impl Workers for Distributed {
 
     async fn status(&self) -> Result<Status> {
         status(&self.shared).await
+    }
+
+    async fn report(&self, report: &ProcessReport, lifetime: Duration) -> Result<()> {
+        reports::write(&self.shared, report, lifetime).await
+    }
+
+    async fn reports(&self) -> Result<Vec<Reported>> {
+        reports::read(&self.shared).await
+    }
+
+    async fn stores(&self) -> Vec<StoreStatus> {
+        reports::stores(&self.shared).await
     }
 
     async fn ready(&self) -> Result<()> {

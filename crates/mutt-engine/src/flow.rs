@@ -80,6 +80,13 @@ pub trait Flow: Send + Sync {
     /// `Unavailable`.
     async fn take_permits(&self, name: &str, limit: Limit, wanted: u32) -> Result<Permit>;
 
+    /// How many requests within the last `period` count under the limit named `name`; nothing
+    /// changes. A start that nobody remembers earlier requests of counts as none here.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn permits_used(&self, name: &str, period: Duration) -> Result<u64>;
+
     /// Asks whether a call may go out: `Closed` yes; `Open` no; `HalfOpen` yes, and the caller
     /// holds the one probe (others see `Open` until it reports).
     ///

@@ -17,6 +17,7 @@ pub mod events;
 pub mod flow;
 pub mod keys;
 pub mod live;
+pub mod reports;
 pub mod status;
 pub mod unhandled;
 
@@ -30,6 +31,7 @@ pub use events::{Decision, EventClaim, EventQueue, NewAlert, Outcome, Settled};
 pub use flow::{Circuit, CircuitPolicy, CircuitState, Flow, Limit, Permit};
 pub use keys::{ApiKey, ApiKeys, KeyRole, NewApiKey};
 pub use live::{Changed, Live};
+pub use reports::{FlowCounts, ProcessReport, Reported, StoreStatus};
 pub use status::{
     Component, Counters, Outcomes, QueueStatus, Span, Status, WorkerKind, WorkerStatus, Workers,
 };

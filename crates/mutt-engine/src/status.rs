@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::reports::{FlowCounts, ProcessReport, Reported, StoreStatus};
 
 /// The stage a worker belongs to; the word in its heartbeat key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,6 +85,23 @@ pub trait Workers: Send + Sync {
     /// `Unavailable`.
     async fn status(&self) -> Result<Status>;
 
+    /// Keeps what a process tells about itself, for `lifetime`; a later report of the same process
+    /// takes its place.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn report(&self, report: &ProcessReport, lifetime: Duration) -> Result<()>;
+
+    /// The reports of all processes whose lifetime is not over, by pod.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn reports(&self) -> Result<Vec<Reported>>;
+
+    /// Looks at each store: whether it can be used, and how long the look took. Never longer than a
+    /// few seconds.
+    async fn stores(&self) -> Vec<StoreStatus>;
+
     /// Whether the store can be read and written, in words where it cannot.
     ///
     /// # Errors
@@ -140,6 +158,9 @@ pub struct Outcomes {
 /// Outcomes are kept for so many minutes: 30 days.
 pub const OUTCOMES_KEPT: u32 = 43_200;
 
+/// Counts by minute are kept for so many minutes: eight days.
+pub const FLOW_KEPT: u32 = 11_520;
+
 /// The dashboard's counters.
 #[async_trait]
 pub trait Counters: Send + Sync {
@@ -162,6 +183,30 @@ pub trait Counters: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes>;
+
+    /// The outcomes of a component in each of the last `minutes` (the running one included, at most
+    /// [`OUTCOMES_KEPT`]) that had any: (start of the minute, outcomes), oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn outcomes_by_minute(
+        &self,
+        component: Component,
+        minutes: u32,
+    ) -> Result<Vec<(Timestamp, Outcomes)>>;
+
+    /// Adds to the counts of the running minute.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn add_flow(&self, counts: &FlowCounts) -> Result<()>;
+
+    /// The counts of each of the last `minutes` (the running one included, at most [`FLOW_KEPT`])
+    /// that had any: (start of the minute, counts), oldest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn flow(&self, minutes: u32) -> Result<Vec<(Timestamp, FlowCounts)>>;
 
     /// When each rule first and last matched within 30 days, by rule id: the start of the minute,
     /// hour or day in which it did, whichever is known of a time so long ago.

@@ -1,8 +1,10 @@
 //! The dashboard's counters add up to what was accepted.
 
+use jiff::Timestamp;
+
 use super::sample::{batch, claim};
 use super::{Fixture, crash};
-use crate::{Component, Engine, Outcomes, Span};
+use crate::{Component, Engine, FlowCounts, Outcomes, Span};
 
 /// The spans with their length in seconds.
 const SPANS: [(Span, i64); 3] = [(Span::Minute, 60), (Span::Hour, 3600), (Span::Day, 86_400)];
@@ -97,4 +99,50 @@ pub async fn outcomes_are_added_up(fixture: &dyn Fixture) {
     }
     let all = engine.outcomes(Component::Forwarder, 60).await;
     assert_eq!(all.expect("outcomes"), bad);
+}
+
+/// Outcomes and counts are kept minute by minute, whoever adds them, and are durable.
+pub async fn outcomes_and_counts_are_known_by_minute(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let component = Component::Forwarder;
+    assert_eq!(engine.flow(60).await.expect("counts"), []);
+    let none = engine.outcomes_by_minute(component, 60).await;
+    assert_eq!(none.expect("outcomes"), []);
+    let before = Timestamp::now();
+    let counts = FlowCounts {
+        received_syslog: 7,
+        handled: 5,
+        unhandled: 2,
+        failed: 1,
+        ..FlowCounts::default()
+    };
+    for _ in 0..3 {
+        engine.add_flow(&counts).await.expect("added");
+        let outcomes = Outcomes { good: 4, bad: 1 };
+        engine
+            .add_outcomes(component, outcomes)
+            .await
+            .expect("added");
+    }
+    let engine = crash(fixture, engine).await;
+    for minutes in [60, 60 * 24, u32::MAX] {
+        let flow = engine.flow(minutes).await.expect("counts");
+        let outcomes = engine.outcomes_by_minute(component, minutes).await;
+        let outcomes = outcomes.expect("outcomes");
+        let starts = flow.iter().map(|(at, _)| *at);
+        for at in starts.chain(outcomes.iter().map(|(at, _)| *at)) {
+            assert_eq!(at.as_second() % 60, 0, "{at} is the start of a minute");
+            assert!(before.duration_since(at).as_secs() < 60 && at <= Timestamp::now());
+        }
+        assert!(flow.is_sorted_by_key(|(at, _)| *at));
+        let mut sum = FlowCounts::default();
+        for (_, counts) in &flow {
+            sum.add(counts);
+        }
+        assert_eq!((sum.received(), sum.decided()), (21, 21));
+        assert_eq!((sum.handled, sum.failed, sum.delivered), (15, 3, 0));
+        let good: u64 = outcomes.iter().map(|(_, outcomes)| outcomes.good).sum();
+        let bad: u64 = outcomes.iter().map(|(_, outcomes)| outcomes.bad).sum();
+        assert_eq!((good, bad), (12, 3));
+    }
 }

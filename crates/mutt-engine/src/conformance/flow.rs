@@ -328,3 +328,31 @@ pub async fn an_open_circuit_survives_a_crash(fixture: &dyn Fixture) {
     assert_eq!(engine.circuit(NAME).await.expect("read"), before);
     assert_eq!(admit(&*engine, STAYS_OPEN).await, CircuitState::Open);
 }
+
+/// Looking at what is used takes nothing, and what left the window is not used.
+pub async fn what_was_granted_is_shown_as_used(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let long = Duration::from_hours(1);
+    let used = async |period| engine.permits_used(NAME, period).await.expect("answered");
+    assert_eq!(used(long).await, 0);
+    // A short window, so that an engine that begins blind grants soon.
+    let limit = Limit {
+        count: 10,
+        period: Duration::from_millis(100),
+    };
+    // What is granted may be forgotten some time after it left its window; on a slow machine that is
+    // before the look.
+    eventually("a grant shows", async || {
+        take(&*engine, limit, (1, 1), Duration::from_millis(5)).await;
+        (used(long).await > 0).then_some(())
+    })
+    .await;
+    eventually("the grant leaves the window", async || {
+        (used(limit.period).await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(
+        engine.permits_used("other", long).await.expect("answered"),
+        0
+    );
+}

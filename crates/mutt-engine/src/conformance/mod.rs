@@ -196,6 +196,7 @@ macro_rules! conformance_tests {
                 the_limit_holds_across_a_crash,
                 names_are_limited_each_by_itself,
                 no_more_is_granted_than_asked_or_allowed,
+                what_was_granted_is_shown_as_used,
                 failures_in_a_row_open_the_circuit,
                 a_success_forgets_failures,
                 one_probe_goes_out_at_a_time,
@@ -211,6 +212,8 @@ macro_rules! conformance_tests {
                 retiring_returns_everything,
                 recovery_happens_once,
                 status_shows_queues_and_workers,
+                reports_are_shown_for_their_lifetime,
+                every_store_is_looked_at,
                 closing_in_order_loses_nothing,
             }
             counters {
@@ -218,6 +221,7 @@ macro_rules! conformance_tests {
                 refused_events_are_not_counted,
                 counters_survive_a_crash,
                 outcomes_are_added_up,
+                outcomes_and_counts_are_known_by_minute,
             }
             audit {
                 audit_rows_are_stored_as_decided,

@@ -6,8 +6,8 @@ use super::sample::{
     LONG, SHORT, alert_numbers, audited, batch, claim, claim_alerts, drain, numbers, queue_alerts,
     worker,
 };
-use super::{Fixture, eventually};
-use crate::{Dlq, Engine, WorkerKind};
+use super::{Fixture, PATIENCE, eventually};
+use crate::{Dlq, Engine, ProcessReport, WorkerKind};
 
 /// Waits until none of the workers' heartbeats is alive.
 async fn dead(engine: &dyn Engine, pods: &[&str]) {
@@ -262,4 +262,49 @@ pub async fn closing_in_order_loses_nothing(fixture: &dyn Fixture) {
         [0, 1, 2]
     );
     assert_eq!(drain(&*engine, "a").await, (10..15).collect::<Vec<_>>());
+}
+
+/// What a process tells about itself is shown, the latest only, until its lifetime is over.
+pub async fn reports_are_shown_for_their_lifetime(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    assert_eq!(engine.reports().await.expect("reports"), []);
+    let mut report = ProcessReport {
+        pod: "pod-1".to_owned(),
+        roles: vec!["alerter".to_owned()],
+        version: "3.0.0".to_owned(),
+        busy_hosts: vec![("router1".to_owned(), 3)],
+        ..ProcessReport::default()
+    };
+    for handled in [1, 2] {
+        report.counts.handled = handled;
+        let told = engine.report(&report, PATIENCE).await;
+        told.expect("taken");
+    }
+    let reports = engine.reports().await.expect("reports");
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert_eq!(reports[0].report, report);
+    assert!(reports[0].age < PATIENCE, "{reports:?}");
+    let told = engine.report(&report, SHORT).await;
+    told.expect("taken");
+    eventually("the report ends", async || {
+        let reports = engine.reports().await.expect("reports");
+        reports.is_empty().then_some(())
+    })
+    .await;
+}
+
+/// Each store is named once, with how long it took to answer.
+pub async fn every_store_is_looked_at(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    engine.ready().await.expect("ready");
+    let stores = engine.stores().await;
+    let names: std::collections::HashSet<_> = stores.iter().map(|store| store.name).collect();
+    assert!(
+        !stores.is_empty() && names.len() == stores.len(),
+        "{stores:?}"
+    );
+    for store in &stores {
+        assert_eq!(store.error, None, "{stores:?}");
+        assert!(store.latency > Duration::ZERO, "{stores:?}");
+    }
 }

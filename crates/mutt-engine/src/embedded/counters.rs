@@ -10,7 +10,8 @@ use rusqlite::{Connection, params};
 
 use super::{Embedded, unhandled};
 use crate::error::Result;
-use crate::status::{Component, Counters, OUTCOMES_KEPT, Outcomes, Span};
+use crate::reports::FlowCounts;
+use crate::status::{Component, Counters, FLOW_KEPT, OUTCOMES_KEPT, Outcomes, Span};
 use crate::unhandled::UnhandledSignature;
 
 const SPANS: [Span; 3] = [Span::Minute, Span::Hour, Span::Day];
@@ -149,6 +150,63 @@ fn outcomes(conn: &Connection, component: Component, minutes: u32) -> Result<Out
     Ok(outcomes)
 }
 
+/// The start of the first of the last `minutes` minutes, in µs.
+fn first_minute(minutes: u32) -> i64 {
+    let before = i64::from(minutes) - 1;
+    Span::Minute.start(Timestamp::now()) - before * Span::Minute.width()
+}
+
+fn outcomes_by_minute(
+    conn: &Connection,
+    component: Component,
+    minutes: u32,
+) -> Result<Vec<(Timestamp, Outcomes)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT start, good, bad FROM outcomes WHERE component = ?1 AND start >= ?2 ORDER BY start",
+    )?;
+    let from = first_minute(minutes.min(OUTCOMES_KEPT));
+    let rows = statement.query_map(params![component.name(), from], |row| {
+        let outcomes = Outcomes {
+            good: row.get::<_, i64>(1)?.cast_unsigned(),
+            bad: row.get::<_, i64>(2)?.cast_unsigned(),
+        };
+        Ok((super::timestamp(row.get(0)?), outcomes))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn add_flow(conn: &Connection, counts: &FlowCounts) -> Result<()> {
+    let mut statement = conn.prepare_cached(
+        "INSERT INTO flow_counts (start, name, count) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+    )?;
+    let start = Span::Minute.start(Timestamp::now());
+    for (name, count) in counts.named().filter(|&(_, count)| count > 0) {
+        statement.execute(params![start, name, count.cast_signed()])?;
+    }
+    Ok(())
+}
+
+fn flow(conn: &Connection, minutes: u32) -> Result<Vec<(Timestamp, FlowCounts)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT start, name, count FROM flow_counts WHERE start >= ?1 ORDER BY start",
+    )?;
+    let mut rows = statement.query([first_minute(minutes.min(FLOW_KEPT))])?;
+    let mut flow: Vec<(Timestamp, FlowCounts)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let start = super::timestamp(row.get(0)?);
+        if flow.last().is_none_or(|(last, _)| *last != start) {
+            flow.push((start, FlowCounts::default()));
+        }
+        let (name, count): (String, i64) = (row.get(1)?, row.get(2)?);
+        let counts = flow.last_mut().map(|(_, counts)| counts);
+        if let Some(kept) = counts.and_then(|counts| counts.named_mut(&name)) {
+            *kept = count.cast_unsigned();
+        }
+    }
+    Ok(flow)
+}
+
 /// Removes what is older than it is kept.
 pub(super) fn prune(conn: &Connection, now: Timestamp) -> Result<()> {
     for span in SPANS {
@@ -162,6 +220,9 @@ pub(super) fn prune(conn: &Connection, now: Timestamp) -> Result<()> {
     }
     let oldest = Span::Minute.start(now) - i64::from(OUTCOMES_KEPT) * Span::Minute.width();
     conn.prepare_cached("DELETE FROM outcomes WHERE start < ?1")?
+        .execute([oldest])?;
+    let oldest = Span::Minute.start(now) - i64::from(FLOW_KEPT) * Span::Minute.width();
+    conn.prepare_cached("DELETE FROM flow_counts WHERE start < ?1")?
         .execute([oldest])?;
     Ok(())
 }
@@ -196,6 +257,25 @@ impl Counters for Embedded {
         self.readers
             .run(move |conn| outcomes(conn, component, minutes))
             .await
+    }
+
+    async fn outcomes_by_minute(
+        &self,
+        component: Component,
+        minutes: u32,
+    ) -> Result<Vec<(Timestamp, Outcomes)>> {
+        self.readers
+            .run(move |conn| outcomes_by_minute(conn, component, minutes))
+            .await
+    }
+
+    async fn add_flow(&self, counts: &FlowCounts) -> Result<()> {
+        let counts = *counts;
+        self.writer.run(move |tx| add_flow(tx, &counts)).await
+    }
+
+    async fn flow(&self, minutes: u32) -> Result<Vec<(Timestamp, FlowCounts)>> {
+        self.readers.run(move |conn| flow(conn, minutes)).await
     }
 
     async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {

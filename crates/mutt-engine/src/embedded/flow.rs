@@ -52,6 +52,15 @@ impl Ring {
         Permit::Granted(granted)
     }
 
+    /// Grants of the last `period`.
+    fn used_within(&self, period: Duration, now: Instant) -> u64 {
+        let grants = self.grants.iter().rev();
+        grants
+            .take_while(|&&(_, last, _)| now.saturating_duration_since(last) < period)
+            .map(|&(_, _, count)| count)
+            .sum()
+    }
+
     fn add(&mut self, now: Instant, granted: u64, grain: Duration) {
         self.used += granted;
         if let Some((first, last, count)) = self.grants.back_mut()
@@ -286,6 +295,13 @@ impl Embedded {
 
 #[async_trait]
 impl Flow for Embedded {
+    async fn permits_used(&self, name: &str, period: Duration) -> Result<u64> {
+        let rings = self.flow.rings.lock();
+        Ok(rings
+            .get(name)
+            .map_or(0, |ring| ring.used_within(period, Instant::now())))
+    }
+
     async fn take_permits(&self, name: &str, limit: Limit, wanted: u32) -> Result<Permit> {
         // After the end too: the grants are written down by then, and the next start goes by them.
         self.server_only("sending")?;

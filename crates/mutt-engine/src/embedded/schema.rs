@@ -15,10 +15,10 @@ const APPLICATION_ID: i64 = 0x4D55_5454;
 const _: () = assert!(MIGRATIONS.len() as u64 == LATEST.unsigned_abs());
 
 /// What each version added, oldest first. Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 /// The schema version that this program writes.
-pub(super) const LATEST: i64 = 2;
+pub(super) const LATEST: i64 = 3;
 
 const VERSION_1: &str = "
 -- Events that wait. A row is a block of events of one commit: `ends` (32-bit little-endian offsets)
@@ -324,6 +324,16 @@ CREATE TABLE outcomes (
     good INTEGER NOT NULL,
     bad INTEGER NOT NULL,
     PRIMARY KEY (component, start)
+) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_3: &str = "
+-- Events and alerts by what became of them, by minute: the charts.
+CREATE TABLE flow_counts (
+    start INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (start, name)
 ) STRICT, WITHOUT ROWID;
 ";
 

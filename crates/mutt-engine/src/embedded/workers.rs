@@ -1,6 +1,6 @@
 //! Who works, what waits, whether the store is well, and the end in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,10 +14,14 @@ use tokio::time::Instant;
 use super::{Embedded, Mode, set_fact, timestamp};
 use crate::dead_letters::Dlq;
 use crate::error::{EngineError, Result};
+use crate::reports::{ProcessReport, Reported, StoreStatus};
 use crate::status::{QueueStatus, Status, WorkerKind, WorkerStatus, Workers};
 
 /// A commit this young proves that the store can be written.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a look at the store may take.
+const LOOK: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy, Debug)]
 struct Sign {
@@ -25,10 +29,19 @@ struct Sign {
     ends: Instant,
 }
 
-/// The workers of this process that gave a sign of life, by stage and name.
+/// The workers of this process that gave a sign of life, by stage and name, and what it last told
+/// about itself: there is no other process.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     signs: Mutex<HashMap<(WorkerKind, String), Sign>>,
+    reports: Mutex<BTreeMap<String, Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    report: ProcessReport,
+    at: Instant,
+    ends: Instant,
 }
 
 impl Registry {
@@ -281,6 +294,46 @@ impl Workers for Embedded {
             workers,
             engine,
         })
+    }
+
+    async fn report(&self, report: &ProcessReport, lifetime: Duration) -> Result<()> {
+        let now = Instant::now();
+        let told = Told {
+            report: report.clone(),
+            at: now,
+            ends: now + lifetime,
+        };
+        let mut reports = self.workers.reports.lock();
+        reports.insert(report.pod.clone(), told);
+        Ok(())
+    }
+
+    async fn reports(&self) -> Result<Vec<Reported>> {
+        let now = Instant::now();
+        let mut reports = self.workers.reports.lock();
+        reports.retain(|_, told| told.ends > now);
+        Ok(reports
+            .iter()
+            .map(|(pod, told)| Reported {
+                instance: pod.clone(),
+                report: told.report.clone(),
+                age: now.saturating_duration_since(told.at),
+            })
+            .collect())
+    }
+
+    async fn stores(&self) -> Vec<StoreStatus> {
+        let began = Instant::now();
+        let looked = tokio::time::timeout(LOOK, self.ready()).await;
+        let error = match looked {
+            Ok(looked) => looked.err().map(|error| error.to_string()),
+            Err(_) => Some(format!("no answer within {} s", LOOK.as_secs())),
+        };
+        vec![StoreStatus {
+            name: "sqlite",
+            latency: began.elapsed(),
+            error,
+        }]
     }
 
     async fn ready(&self) -> Result<()> {

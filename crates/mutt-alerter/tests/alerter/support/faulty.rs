@@ -17,8 +17,9 @@ use mutt_engine::{
     AlertQueue, ApiKey, ApiKeys, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit,
     CircuitPolicy, CircuitState, ClaimedAlert, Component, ConfigAuditRow, Counters, DeadLetter,
     DeadLetterFilter, DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError,
-    EventClaim, EventQueue, Flow, Limit, Live, NewApiKey, Outcomes, Permit, Result, Settled, Span,
-    Status, StoredAuditRow, WorkerKind, Workers,
+    EventClaim, EventQueue, Flow, FlowCounts, Limit, Live, NewApiKey, Outcomes, Permit,
+    ProcessReport, Reported, Result, Settled, Span, Status, StoreStatus, StoredAuditRow,
+    WorkerKind, Workers,
 };
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -162,6 +163,20 @@ impl Workers for Faulty {
     async fn status(&self) -> Result<Status> {
         self.check(&self.away)?;
         self.inner.status().await
+    }
+
+    async fn report(&self, report: &ProcessReport, lifetime: Duration) -> Result<()> {
+        self.check(&self.away)?;
+        self.inner.report(report, lifetime).await
+    }
+
+    async fn reports(&self) -> Result<Vec<Reported>> {
+        self.check(&self.away)?;
+        self.inner.reports().await
+    }
+
+    async fn stores(&self) -> Vec<StoreStatus> {
+        self.inner.stores().await
     }
 
     async fn ready(&self) -> Result<()> {
@@ -363,6 +378,10 @@ impl Flow for Faulty {
         self.inner.take_permits(name, limit, wanted).await
     }
 
+    async fn permits_used(&self, name: &str, period: Duration) -> Result<u64> {
+        self.inner.permits_used(name, period).await
+    }
+
     async fn circuit_admit(&self, name: &str, policy: CircuitPolicy) -> Result<CircuitState> {
         self.inner.circuit_admit(name, policy).await
     }
@@ -396,6 +415,22 @@ impl Counters for Faulty {
 
     async fn outcomes(&self, component: Component, minutes: u32) -> Result<Outcomes> {
         self.inner.outcomes(component, minutes).await
+    }
+
+    async fn outcomes_by_minute(
+        &self,
+        component: Component,
+        minutes: u32,
+    ) -> Result<Vec<(Timestamp, Outcomes)>> {
+        self.inner.outcomes_by_minute(component, minutes).await
+    }
+
+    async fn add_flow(&self, counts: &FlowCounts) -> Result<()> {
+        self.inner.add_flow(counts).await
+    }
+
+    async fn flow(&self, minutes: u32) -> Result<Vec<(Timestamp, FlowCounts)>> {
+        self.inner.flow(minutes).await
     }
 
     async fn rule_hit_times(&self) -> Result<HashMap<i64, (Timestamp, Timestamp)>> {
