@@ -7,7 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use crate::shell::{cargo, root, run_it, target_dir};
 
 /// Generated pages: (page, arguments of `mutt`).
-const PAGES: [(&str, &[&str]); 1] = [("docs/configuration.md", &["config", "docs"])];
+const PAGES: [(&str, &[&str]); 2] = [
+    ("docs/configuration.md", &["config", "docs"]),
+    ("docs/openapi.json", &["openapi"]),
+];
 
 /// Writes the pages, or checks that they are up to date.
 pub fn run(check: bool) -> Result<()> {

@@ -108,6 +108,8 @@ enum Command {
     MockMoog(mock_moog::MockMoog),
     /// Completions for a shell
     Completions(completions::Completions),
+    /// Print the description of the API (OpenAPI 3.1, JSON)
+    Openapi,
 }
 
 impl Cli {
@@ -142,6 +144,10 @@ impl Cli {
             Command::MockMoog(mock) => mock.run(global.json).await,
             Command::Completions(completions) => {
                 completions.run();
+                Ok(())
+            }
+            Command::Openapi => {
+                println!("{}", mutt_web::openapi());
                 Ok(())
             }
         }

@@ -1,0 +1,5 @@
+import { Page } from "../kit/page";
+
+export default function P() {
+  return <Page title="Event">…</Page>;
+}
