@@ -24,6 +24,8 @@ interface TableProps<T> {
   rowKey: (row: T) => string;
   /** Where a row leads. */
   onOpen?: (row: T) => void;
+  /** Further keys that do something with the current row. */
+  rowKeys?: Record<string, (row: T) => void>;
   selection?: { chosen: ReadonlySet<string>; set: (chosen: Set<string>) => void };
   /** Called when the last rows come into sight: fetch more. */
   onEnd?: () => void;
@@ -43,6 +45,7 @@ export function Table<T>({
   rows,
   rowKey,
   onOpen,
+  rowKeys = {},
   selection,
   onEnd,
   total,
@@ -87,7 +90,14 @@ export function Table<T>({
     }
     selection.set(chosen);
   };
+  const onRow = (act: (row: T) => void) => () => {
+    const row = rows[current];
+    if (!row) return false;
+    act(row);
+    return undefined;
+  };
   useKeys({
+    ...Object.fromEntries(Object.entries(rowKeys).map(([key, act]) => [key, onRow(act)])),
     j: () => move(1),
     k: () => move(-1),
     ArrowDown: () => (scroller.current?.contains(document.activeElement) ? move(1) : false),
