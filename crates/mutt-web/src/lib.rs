@@ -16,6 +16,7 @@ mod insights;
 mod jobs;
 mod keys;
 mod layers;
+mod live;
 mod metrics;
 mod openapi;
 mod request;

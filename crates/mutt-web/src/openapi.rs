@@ -15,8 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, rules,
-    settings, slo, status, stream, timeline,
+    Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, live,
+    rules, settings, slo, status, stream, timeline,
 };
 
 #[derive(OpenApi)]
@@ -80,6 +80,7 @@ fn current() -> OpenApiRouter<Api> {
         .routes(routes!(timeline::timeline))
         .routes(routes!(stream::watch))
         .routes(routes!(stream::watch_status))
+        .routes(routes!(live::all))
         .routes(routes!(status::status))
         .routes(routes!(status::unhandled))
         .routes(routes!(settings::revert))

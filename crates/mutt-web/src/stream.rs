@@ -38,7 +38,7 @@ pub struct LiveQuery {
 }
 
 impl LiveQuery {
-    fn checked(mut self) -> Result<Self> {
+    pub fn checked(mut self) -> Result<Self> {
         if self.severity.is_some_and(|severity| severity > 7) {
             return Err(ApiError::field("severity", "0 to 7 is allowed"));
         }
@@ -51,7 +51,7 @@ impl LiveQuery {
         Ok(self)
     }
 
-    fn chooses(&self, event: &LiveEvent) -> bool {
+    pub fn chooses(&self, event: &LiveEvent) -> bool {
         let is = |wanted: &Option<String>, got: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| Some(wanted) == got)
         };
@@ -69,7 +69,7 @@ impl LiveQuery {
     }
 }
 
-fn sse(stream: impl Stream<Item = Event> + Send + 'static) -> Response {
+pub fn sse(stream: impl Stream<Item = Event> + Send + 'static) -> Response {
     let stream = stream.map(Ok::<_, Infallible>);
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
     let mut response = Sse::new(stream).keep_alive(keep_alive).into_response();

@@ -248,6 +248,63 @@ async fn the_timeline_of_an_event_is_told() {
     );
 }
 
+fn live(message: &str, severity: u8) -> LiveEvent {
+    LiveEvent {
+        event_id: mutt_event::EventId::new(),
+        received_at: jiff::Timestamp::now(),
+        hostname: "router1".to_owned(),
+        message: message.to_owned(),
+        severity: Some(severity),
+        source: None,
+        environment: "production".to_owned(),
+        rule_id: None,
+        handling: "Unhandled".to_owned(),
+        team: None,
+    }
+}
+
+#[tokio::test]
+async fn one_stream_carries_the_status_and_every_view() {
+    let world = World::new().await;
+    for (query, field) in [
+        ("", "status"),
+        ("?status=maybe", "status"),
+        ("?events=severity%3D9", "events.severity"),
+    ] {
+        let answer = world.get(&format!("/api/v2/stream{query}")).await;
+        assert_eq!(answer.problem(400), [field], "{query}");
+    }
+    let path = "/api/v2/stream?status=true&events=text%3Dlink&events=severity%3D2";
+    let mut answer = world.request("GET", path).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    world.engine.show(LiveBatch {
+        events: vec![live("link down", 3), live("fan failed", 2)],
+        total: 30,
+    });
+    let mut text = String::new();
+    while !(text.contains("event: status")
+        && text.contains(r#""filter":"text=link""#)
+        && text.contains(r#""filter":"severity=2""#)
+        && text.ends_with("\n\n"))
+    {
+        let chunk = tokio::time::timeout(PATIENCE, answer.chunk())
+            .await
+            .unwrap();
+        text.push_str(std::str::from_utf8(&chunk.unwrap().unwrap()).unwrap());
+    }
+    for (filter, message) in [("text=link", "link down"), ("severity=2", "fan failed")] {
+        let moment = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data:")?).ok())
+            .find(|data| data["filter"] == filter)
+            .unwrap();
+        assert_eq!(moment["events"].as_array().unwrap().len(), 1);
+        assert_eq!(moment["events"][0]["message"], message);
+        let counts = ["matched", "sampled", "total"].map(|field| moment[field].as_u64().unwrap());
+        assert_eq!(counts, [1, 2, 30]);
+    }
+}
+
 #[tokio::test]
 async fn the_stream_shows_what_its_filters_choose() {
     let world = World::new().await;
@@ -264,23 +321,11 @@ async fn the_stream_shows_what_its_filters_choose() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    let event = |message: &str, severity| LiveEvent {
-        event_id: mutt_event::EventId::new(),
-        received_at: jiff::Timestamp::now(),
-        hostname: "router1".to_owned(),
-        message: message.to_owned(),
-        severity: Some(severity),
-        source: None,
-        environment: "production".to_owned(),
-        rule_id: None,
-        handling: "Unhandled".to_owned(),
-        team: None,
-    };
     world.engine.show(LiveBatch {
         events: vec![
-            event("link down", 3),
-            event("link up", 6),
-            event("fan failed", 2),
+            live("link down", 3),
+            live("link up", 6),
+            live("fan failed", 2),
         ],
         total: 30,
     });
