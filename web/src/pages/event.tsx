@@ -1,5 +1,14 @@
-import { Page } from "../kit/page";
+// One event: what became of it, and what it holds.
 
-export default function P() {
-  return <Page title="Event">…</Page>;
+import { CopyButton } from "../kit/code";
+import { Page } from "../kit/page";
+import { EventView } from "./event/view";
+
+export default function EventPage({ params }: { params: Record<string, string | undefined> }) {
+  const id = params.id ?? "";
+  return (
+    <Page title="Event" actions={<CopyButton text={`${location.origin}/events/${encodeURIComponent(id)}`} label="Copy link" />}>
+      <EventView key={id} id={id} />
+    </Page>
+  );
 }
