@@ -26,9 +26,13 @@ export function Code({ text, copy = true, label }: { text: string; copy?: boolea
   );
 }
 
-/** Any value as indented JSON. */
+// Characters that turn the direction of what follows them.
+const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Any value as indented JSON; what would turn the text around stands there as its number. */
 export function Json({ value, label }: { value: unknown; label?: string }) {
-  return <Code text={JSON.stringify(value, null, 2)} label={label} />;
+  const text = JSON.stringify(value, null, 2).replaceAll(DIRECTIONS, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return <Code text={text} label={label} />;
 }
 
 const quoted = (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`;
