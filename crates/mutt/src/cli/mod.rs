@@ -108,7 +108,7 @@ enum Command {
     MockMoog(mock_moog::MockMoog),
     /// Completions for a shell
     Completions(completions::Completions),
-    /// Print the description of the API (OpenAPI 3.1, JSON)
+    /// Print the description of the API as `OpenAPI` 3.1, in JSON
     Openapi,
 }
 

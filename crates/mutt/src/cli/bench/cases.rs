@@ -10,14 +10,21 @@ use mutt_forwarder::MockMoog;
 use mutt_rules::{Handling, MatchType, Mode, RuleDraft};
 use mutt_traffic::load;
 
+use crate::cli::bench::browsers;
 use crate::cli::bench::server::{KEY, NullServer, Server};
 use crate::cli::bench::{Case, Figure};
 use crate::exit::{Failure, Outcome};
 
 /// How long a backlog may take to be decided after the load ended.
-const DRAIN: Duration = Duration::from_mins(5);
+pub const DRAIN: Duration = Duration::from_mins(5);
 
-fn figure(case: &'static str, what: &str, value: f64, unit: &'static str, target: &str) -> Figure {
+pub fn figure(
+    case: &'static str,
+    what: &str,
+    value: f64,
+    unit: &'static str,
+    target: &str,
+) -> Figure {
     Figure {
         case,
         what: what.to_owned(),
@@ -42,6 +49,7 @@ pub async fn measure(case: Case, seconds: u64) -> Outcome<Vec<Figure>> {
         }
         Case::Rules => rules(duration).await,
         Case::Latency => latency(duration).await,
+        Case::Browsers => browsers::browsers(duration).await,
     }
 }
 
@@ -63,7 +71,7 @@ fn rule(text: String, match_type: MatchType, priority: i32, handling: Handling) 
 
 /// `count` rules, one in five a regex, of which only the last matches the generated messages, and
 /// only those that contain `hit`.
-fn rule_set(count: usize, handling: Handling) -> Vec<RuleDraft> {
+pub fn rule_set(count: usize, handling: Handling) -> Vec<RuleDraft> {
     let mut rules: Vec<_> = (1..count)
         .map(|n| {
             if n % 5 == 0 {

@@ -3,6 +3,7 @@
 //! Every case starts a server of its own as a child process on a temporary directory, offers load
 //! over sockets from this process, and counts what became of it against the sender's ledger.
 
+mod browsers;
 mod cases;
 mod server;
 
@@ -53,6 +54,8 @@ pub enum Case {
     Rules,
     /// Latency from the scheduled send time to audit row and to delivery, 1,000 events/s
     Latency,
+    /// 50 browsers on the live pages and 200,000 audit rows, beside the same load without them
+    Browsers,
 }
 
 /// One figure.

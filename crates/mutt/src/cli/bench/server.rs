@@ -27,6 +27,8 @@ pub struct Server {
     pub ingest: SocketAddr,
     /// Where syslog is, UDP and TCP.
     pub syslog: SocketAddr,
+    /// Where the API is.
+    pub api: SocketAddr,
     /// How long it took from start to a healthy answer.
     pub ready_after: Duration,
 }
@@ -100,6 +102,7 @@ impl Server {
             dir,
             ingest: local(ingest),
             syslog: local(syslog),
+            api: local(webui),
             ready_after: Duration::ZERO,
         };
         server.wait_ready(began).await?;
