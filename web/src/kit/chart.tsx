@@ -37,6 +37,14 @@ interface ChartProps {
 
 const plain = (value: number) => value.toLocaleString("en", { maximumFractionDigits: value >= 100 ? 0 : 2 });
 
+/** 21:00, 21:00:30 where seconds matter, the day (11-20) where one begins. */
+function tick(seconds: number, step: number, zone: "local" | "utc"): string {
+  const date = new Date(seconds * 1000);
+  const iso = new Date(date.getTime() - (zone === "utc" ? 0 : date.getTimezoneOffset() * 60_000)).toISOString();
+  const time = iso.slice(11, step < 60 ? 19 : 16);
+  return step >= 86_400 || time.startsWith("00:00") ? iso.slice(5, 10) : time;
+}
+
 export function Chart({ label, times, series, height = 180, unit = "", marks = [], format = plain, level }: ChartProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
@@ -73,7 +81,7 @@ export function Chart({ label, times, series, height = 180, unit = "", marks = [
         legend: { live: true },
         scales: { y: { range: (_, __, most) => [0, Math.max(most ?? 0, level?.value ?? 0, 1e-9) * 1.08 || 1] } },
         axes: [
-          { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, width: 1 } },
+          { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, width: 1 }, values: (_, splits, __, ___, step) => splits.map((seconds) => tick(seconds, step, zone)) },
           {
             stroke: ink,
             font,
