@@ -1,0 +1,120 @@
+// The event or signature that a draft began with: whether the draft does what it was made for.
+
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "wouter";
+import { api, ok } from "../../api/client";
+import { plural } from "../../kit/format";
+import { Card } from "../../kit/page";
+import { Time } from "../../kit/time";
+import type { Rule } from "../rules/model";
+import { Excerpt } from "./excerpt";
+import { Decided, place, Reasons } from "./lines";
+import type { LineResult } from "./shapes";
+
+export interface Origin {
+  kind: "event" | "signature";
+  id: string;
+  /** For the bench: one event as JSON. */
+  line: string;
+  message: string;
+  trapOid?: string;
+  severity?: number;
+  team?: string;
+  host?: string;
+  at?: string;
+  /** What a rule for it could look for, where the server knows. */
+  suggestion?: string;
+  masked?: string;
+  events?: number;
+}
+
+interface Signature {
+  signature: string;
+  masked: string;
+  sample: string;
+  count: number;
+  hosts: string[];
+  suggestion?: string | null;
+}
+
+/** The event of this id, or the unhandled signature. */
+export function useOrigin(event: string, signature: string) {
+  return useQuery({
+    queryKey: ["rule origin", event, signature],
+    enabled: Boolean(event || signature),
+    staleTime: Infinity,
+    queryFn: async ({ signal }): Promise<Origin> => {
+      if (event) {
+        const found = await ok(api.GET("/api/v2/events/{event_id}", { params: { path: { event_id: event } }, signal }));
+        const row = found.audit.at(-1);
+        if (!row) throw new Error("This event is on record only as a delivery; its message is not.");
+        const fields = parsed(row.raw_message);
+        return {
+          kind: "event",
+          id: event,
+          line: row.raw_message,
+          message: typeof fields.message === "string" ? fields.message : row.raw_message,
+          trapOid: row.trap_oid ?? undefined,
+          severity: row.syslog_severity ?? undefined,
+          team: row.team_assignment ?? undefined,
+          host: row.hostname,
+          at: row.received_at,
+        };
+      }
+      const { signatures } = (await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: 1000 } }, signal }))) as { signatures: Signature[] };
+      const found = signatures.find((one) => one.signature === signature);
+      if (!found) throw new Error("This signature is not counted any more: its events are known to a rule, or its window has ended.");
+      const host = found.hosts[0];
+      return {
+        kind: "signature",
+        id: signature,
+        line: JSON.stringify({ hostname: host ?? "unknown", message: found.sample }),
+        message: found.sample,
+        masked: found.masked,
+        host,
+        suggestion: found.suggestion ?? undefined,
+        events: found.count,
+      };
+    },
+  });
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+}
+
+export function OriginCard({ origin, line, id, rules }: { origin: Origin; line?: LineResult; id?: number; rules?: readonly Rule[] }) {
+  return (
+    <Card
+      title={origin.kind === "event" ? "The event this began with" : "The signature this began with"}
+      aside={
+        origin.kind === "event" ? (
+          <Link href={`/events/${origin.id}`}>
+            <bdi>{origin.host}</bdi> <Time at={origin.at} />
+          </Link>
+        ) : (
+          <Link href="/unhandled">{plural(origin.events ?? 0, "event")} unhandled</Link>
+        )
+      }
+    >
+      <div className="stack tight">
+        <Excerpt text={origin.message} found={place(origin.message, line?.verdicts.find((verdict) => (verdict.rule_id === "draft" || verdict.rule_id === id) && verdict.matched))} />
+        {line ? (
+          <>
+            <p>
+              {line.matched ? "Your draft matches it. " : "Your draft does not match it. "}
+              {line.error ? <span className="quiet">{line.error}</span> : <Decided by={line.winner} id={id} rules={rules} />}
+            </p>
+            <Reasons verdicts={line.verdicts} id={id} rules={rules} />
+          </>
+        ) : (
+          <p className="quiet">…</p>
+        )}
+      </div>
+    </Card>
+  );
+}
