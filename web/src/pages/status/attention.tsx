@@ -16,7 +16,8 @@ function pageName(path: string): string {
 
 const WORD: Record<Attention["severity"], string> = { critical: "Critical", warning: "Warning", info: "Note" };
 
-export function AttentionList({ items, label = "What needs attention" }: { items: Attention[]; label?: string }) {
+/** `here` is the page that shows it; items do not link to where one is. */
+export function AttentionList({ items, label = "What needs attention", here }: { items: Attention[]; label?: string; here?: string }) {
   return (
     <ul className="attention" aria-label={label}>
       {items.map((item, index) => (
@@ -35,9 +36,11 @@ export function AttentionList({ items, label = "What needs attention" }: { items
                 {item.detail}
               </span>
             )}
-            <Link href={item.page} aria-label={`${pageName(item.page)}: ${item.title}`}>
-              {pageName(item.page)} →
-            </Link>
+            {item.page !== here && (
+              <Link href={item.page} aria-label={`${pageName(item.page)}: ${item.title}`}>
+                {pageName(item.page)} →
+              </Link>
+            )}
           </div>
         </li>
       ))}

@@ -262,7 +262,7 @@ function sink(status: Status, clock: number): Station {
     id: "sink",
     kind: "sink",
     name: "Sink",
-    explain: "Where alerts go: Moogsoft. After failures in a row the circuit opens: nothing is sent but one probe now and then, until one succeeds.",
+    explain: "Where alerts go: Moogsoft. When it fails again and again, the circuit opens: MUTT stops sending and only probes.",
     value: !circuit ? "–" : set ? (state?.value ?? circuit.state) : "Not set",
     unit: circuit && set ? "circuit" : "",
     href: "/delivery",
@@ -273,7 +273,7 @@ function sink(status: Status, clock: number): Station {
         ? [{ label: "Next probe", value: until(circuit.next_probe_at, clock), href: "/delivery", title: "When the next single attempt goes out to see whether the sink is back" }]
         : []),
       ...(circuit?.failures ? [{ label: "Failures", value: count(circuit.failures), href: "/delivery", title: "Failed deliveries in a row", tone: "warning" as const }] : []),
-      ...(circuit?.why && circuit.state !== "closed" ? [{ label: "Error", value: circuit.why, href: "/delivery" }] : []),
+      ...(circuit?.why && circuit.state !== "closed" ? [{ label: "Error", value: circuit.why, href: "/delivery", title: circuit.why }] : []),
       { label: "Delivered", value: circuit?.last_delivery_at ? since(circuit.last_delivery_at, clock) : "never", href: "/delivery", title: "When the sink took an alert last" },
     ],
   };
@@ -288,6 +288,11 @@ function since(at: string, clock: number): string {
 function until(at: string, clock: number): string {
   const seconds = Math.ceil((new Date(at).getTime() - clock) / 1000);
   return seconds <= 0 ? "now" : `in ${span(seconds)}`;
+}
+
+/** What somebody else wrote, short enough for a sentence. */
+function short(text: string): string {
+  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
 }
 
 /** Where it is stuck, or that it flows; the cause comes before what follows from it. */
@@ -309,7 +314,7 @@ export function verdict(status: Status, clock: number): Verdict {
       tone: "critical",
       at: "sink",
       title: "Stuck at the sink: its circuit is open",
-      text: `${plural(circuit.failures, "delivery", "deliveries")} failed in a row${circuit.why ? ` (${circuit.why})` : ""}. ${wait}; none is lost.${probe}`,
+      text: `${plural(circuit.failures, "delivery", "deliveries")} failed in a row${circuit.why ? ` (${short(circuit.why)})` : ""}. ${wait}; none is lost.${probe}`,
       href: "/delivery",
     };
   }

@@ -78,15 +78,14 @@ function remember({ value, at }: { value: Status; at: number }) {
   for (const listener of listeners) listener();
 }
 
+function subscribe(listener: () => void) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
 /** Growth of each queue in entries per second over the last 20 s; empty until 10 s are known. */
 export function useTrends(): ReadonlyMap<string, number> {
-  return useSyncExternalStore(
-    (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    () => trends,
-  );
+  return useSyncExternalStore(subscribe, () => trends);
 }
 
 export type Span = History["span"];
