@@ -86,7 +86,7 @@ export function Raw({ row }: { row?: AuditRow }) {
   const hidden = visible(message) !== message;
   return (
     <div className="stack">
-      {hidden && <Notice tone="info">The message has characters that are invisible or turn text around; above they are shown as signs such as ␛ or ⟨RLO⟩, below as JSON escapes.</Notice>}
+      {hidden && <Notice tone="info">The message has characters that are invisible or turn text around; above they are shown by name, such as ⟨ESC⟩ or ⟨RLO⟩, below as JSON escapes.</Notice>}
       <h3>Message</h3>
       <Code text={hidden ? escaped(message) : message} label="Message" />
       <h3>Stored event</h3>

@@ -28,7 +28,13 @@ export function messageOf(owner: { raw_message: string }): string {
   return owner.raw_message;
 }
 
-const DIRECTIONS: Record<string, string> = {
+const NAMES: Record<string, string> = {
+  "\u0000": "NUL",
+  "\u0007": "BEL",
+  "\u0008": "BS",
+  "\u000D": "CR",
+  "\u001B": "ESC",
+  "\u007F": "DEL",
   "\u200E": "LRM",
   "\u200F": "RLM",
   "\u061C": "ALM",
@@ -46,14 +52,9 @@ const DIRECTIONS: Record<string, string> = {
 // oxlint-disable-next-line no-control-regex
 const HIDDEN = /[\u0000-\u0008\u000B-\u001F\u007F-\u009F\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069\uFEFF]/g;
 
-/** With signs for what is invisible or would turn the text around, such as ␛ and ⟨RLO⟩. */
+/** With names for what is invisible or would turn the text around, such as ⟨ESC⟩ and ⟨RLO⟩. */
 export function visible(text: string): string {
-  return text.replace(HIDDEN, (sign) => {
-    const code = sign.charCodeAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    if (code === 0x7f) return "␡";
-    return `⟨${DIRECTIONS[sign] ?? `U+${code.toString(16).toUpperCase().padStart(4, "0")}`}⟩`;
-  });
+  return text.replace(HIDDEN, (sign) => `⟨${NAMES[sign] ?? `U+${sign.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}`}⟩`);
 }
 
 /** On one line, and no more of it than a screen holds. */
