@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearch } from "wouter";
 import { api, ok } from "../api/client";
-import { Empty, Loading, Notice, Page, Problem } from "../kit/page";
+import { Empty, Loading, Notice, Page } from "../kit/page";
 import { Answer } from "../kit/query";
 import { Time } from "../kit/time";
 import { usePaused } from "../pause";
@@ -48,7 +48,11 @@ function NewRule() {
   return (
     <Page title="New rule" about="Nothing is stored before you save. What it would do is computed as you type.">
       <div className="stack">
-        {origin.error && <Problem error={origin.error} />}
+        {origin.error && (
+          <Notice tone="warning">
+            {from ? "The event this began with is not at hand" : "The signature this began with is not at hand"}: {origin.error.message}
+          </Notice>
+        )}
         <Workbench key={`${from} ${signature}`} name={`new ${from}${signature}`} begin={begin} beginLines={given?.lines} origin={origin.data} />
       </div>
     </Page>
@@ -64,7 +68,8 @@ function beginning(origin: Origin | undefined, query: URLSearchParams): Draft {
     draft.dev_handling = "Ignore";
     draft.description = "Known, of no interest";
   }
-  if (!origin || draft.match_string) return draft;
+  if (!origin) return draft;
+  if (draft.match_string) return { ...draft, trap_oid: origin.trapOid ?? "" };
   if (origin.trapOid) return { ...draft, match_type: "oid_prefix", trap_oid: origin.trapOid };
   const text = origin.masked ? stablePartOf(origin.masked, origin.message) : stablePart(origin.message);
   return { ...draft, match_string: text || origin.suggestion || "" };

@@ -112,7 +112,7 @@ export function Bench({ scope, span, onScope, answer, again, idle, lines, onLine
             {error === undefined && scope === "lines" && <Lines lines={result?.lines.slice(skipLines)} any={lines.trim() !== ""} id={id} rules={rules} />}
             {error === undefined && scope === "unhandled" && <Signatures result={result} needle={needle} />}
             {error === undefined && (scope === "hour" || scope === "audit") && (
-              <Findings findings={scope === "hour" ? result?.sample : result?.history} waiting={!answer.at} decides={decides} rules={rules} />
+              <Findings findings={scope === "hour" ? result?.sample : result?.history} waiting={!answer.at} decides={decides} id={id} rules={rules} />
             )}
           </Steady>
         )}
@@ -137,7 +137,7 @@ function Steady({ waiting, children }: { waiting: boolean; children: ReactNode }
   );
 }
 
-function Findings({ findings, waiting, decides, rules }: { findings?: Findings | null; waiting: boolean; decides: boolean; rules?: readonly Rule[] }) {
+function Findings({ findings, waiting, decides, id, rules }: { findings?: Findings | null; waiting: boolean; decides: boolean; id?: number; rules?: readonly Rule[] }) {
   if (!findings && !waiting) return <Notice tone="warning">This MUTT does not answer for this scope.</Notice>;
   const none = findings?.would_match.value === 0 && findings.would_match.exactness === "exact";
   if (findings && findings.events.value === 0) {
@@ -149,7 +149,7 @@ function Findings({ findings, waiting, decides, rules }: { findings?: Findings |
   }
   return (
     <>
-      {!decides && <p className="quiet">As if it decided: the draft as it is only {"counts, or takes no part"}.</p>}
+      {!decides && <p className="quiet">As if it were active; as it is, it decides nothing.</p>}
       <dl className="facts bench-facts">
         <dt>Would match</dt>
         <dd>
@@ -189,7 +189,7 @@ function Findings({ findings, waiting, decides, rules }: { findings?: Findings |
         </dd>
       </dl>
       {findings && <Histogram findings={findings} />}
-      {findings && (none ? <p className="soft">Nothing that was looked at matches.</p> : <Examples examples={findings.examples} rules={rules} />)}
+      {findings && (none ? <p className="soft">Nothing that was looked at matches.</p> : <Examples examples={findings.examples} id={id} rules={rules} />)}
       {findings && (
         <p className="quiet">
           <Time at={findings.from} precision="minute" /> to <Time at={findings.to} precision="minute" />, {plural(findings.looked_at, "event")} looked at. {findings.about}
@@ -242,34 +242,58 @@ function Histogram({ findings }: { findings: Findings }) {
   );
 }
 
-function Examples({ examples, rules }: { examples: Example[]; rules?: readonly Rule[] }) {
+const FIRST = 6;
+
+function Examples({ examples, id, rules }: { examples: Example[]; id?: number; rules?: readonly Rule[] }) {
   if (examples.length === 0) return null;
+  const list = (some: Example[]) => (
+    <ol className="bench-examples">
+      {some.map((example) => (
+        <li key={example.event_id}>
+          <ExampleRow example={example} id={id} rules={rules} />
+        </li>
+      ))}
+    </ol>
+  );
+  const rest = examples.slice(FIRST);
   return (
     <div>
       <h3>{examples.length === 1 ? "One event that it matches" : `${examples.length} events that it matches`}</h3>
-      <ol className="bench-examples">
-        {examples.map((example) => (
-          <li key={example.event_id}>
-            <div className="row">
-              <Link href={`/events/${example.event_id}`} aria-label={`Timeline of this event of ${example.hostname}`}>
-                <Time at={example.received_at} />
-              </Link>
-              <Link href={link("/events", { hostname: example.hostname })}>
-                <bdi>{example.hostname}</bdi>
-              </Link>
-              {example.environment === "development" && <Chip>development</Chip>}
-              <span className="quiet">
-                {example.wins ? "" : "would not decide it; "}
-                {example.winner_today === null ? "unhandled today" : "today "}
-                {example.winner_today !== null && <RuleLink id={example.winner_today} rules={rules} />}
-              </span>
-            </div>
-            <Excerpt text={example.message} found={example.matched ? [example.matched.utf16[0] ?? 0, example.matched.utf16[1] ?? 0] : undefined} />
-            {example.cut && <span className="quiet"> (cut off)</span>}
-          </li>
-        ))}
-      </ol>
+      {list(examples.slice(0, FIRST))}
+      {rest.length > 0 && (
+        <details>
+          <summary>{rest.length} more</summary>
+          {list(rest)}
+        </details>
+      )}
     </div>
+  );
+}
+
+function ExampleRow({ example, id, rules }: { example: Example; id?: number; rules?: readonly Rule[] }) {
+  const { winner_today: today } = example;
+  return (
+    <>
+      <div className="row">
+        <Link href={`/events/${example.event_id}`} aria-label={`Timeline of this event of ${example.hostname}`}>
+          <Time at={example.received_at} />
+        </Link>
+        <Link href={link("/events", { hostname: example.hostname })}>
+          <bdi>{example.hostname}</bdi>
+        </Link>
+        {example.environment === "development" && <Chip>development</Chip>}
+        {!example.wins && <Chip tone="warning">an earlier rule decides it</Chip>}
+        {today === null ? (
+          <span className="quiet">unhandled today</span>
+        ) : today === id ? null : (
+          <span className="quiet">
+            today decided by <RuleLink id={today} rules={rules} short />
+          </span>
+        )}
+      </div>
+      <Excerpt text={example.message} found={example.matched ? [example.matched.utf16[0] ?? 0, example.matched.utf16[1] ?? 0] : undefined} />
+      {example.cut && <span className="quiet">The message goes on.</span>}
+    </>
   );
 }
 

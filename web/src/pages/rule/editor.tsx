@@ -79,11 +79,7 @@ export function Editor({ draft, set, wrong, rules, id, focus }: EditorProps) {
             ))}
           </select>
         </Field>
-        <Field
-          label="Priority"
-          help={<Place draft={draft} rules={rules} id={id} />}
-          error={priorityError(draft.priority) ?? wrong("priority")?.message}
-        >
+        <Field label="Priority" help="Lower wins." error={priorityError(draft.priority) ?? wrong("priority")?.message}>
           <input className="num" inputMode="numeric" value={draft.priority} onChange={(event) => set({ priority: event.target.value })} autoComplete="off" />
         </Field>
         <Field label="Team" error={wrong("team_assignment")?.message}>
@@ -94,6 +90,7 @@ export function Editor({ draft, set, wrong, rules, id, focus }: EditorProps) {
             <option key={team} value={team} />
           ))}
         </datalist>
+        <Place draft={draft} rules={rules} id={id} />
       </div>
       <div className="rule-row">
         {(["prod_handling", "dev_handling"] as const).map((name) => (
@@ -150,7 +147,7 @@ const name = (rule: Rule) => `#${rule.id} ${looksFor(rule).slice(0, 24)}`;
 
 /** Where the draft would stand among the rules. */
 function Place({ draft, rules, id }: { draft: Draft; rules?: readonly Rule[]; id?: number }) {
-  if (!rules || priorityError(draft.priority)) return <>Lower wins.</>;
+  if (!rules || priorityError(draft.priority)) return null;
   const priority = Number(draft.priority);
   const others = rules.filter((rule) => rule.id !== id);
   // Of equal priorities the older rule wins; a new one is the youngest.
@@ -158,10 +155,19 @@ function Place({ draft, rules, id }: { draft: Draft; rules?: readonly Rule[]; id
   const before = others[place - 1];
   const after = others[place];
   return (
-    <>
-      Lower wins. Place {place + 1} of {others.length + 1}
-      {before && `, after ${name(before)}`}
-      {after && `, before ${name(after)}`}.
-    </>
+    <p className="quiet rule-place">
+      Place {place + 1} of {others.length + 1}
+      {before && (
+        <>
+          , after <bdi>{name(before)}</bdi>
+        </>
+      )}
+      {after && (
+        <>
+          , before <bdi>{name(after)}</bdi>
+        </>
+      )}
+      .
+    </p>
   );
 }

@@ -1,6 +1,6 @@
 // A long message around the part that matters.
 
-import { Marked } from "../../kit/highlight";
+import { visible } from "../event/text";
 
 const BEFORE = 60;
 const LENGTH = 400;
@@ -14,7 +14,15 @@ export function Excerpt({ text, found }: { text: string; found?: readonly [numbe
   return (
     <bdi className="mono wrap">
       {start > 0 && "…"}
-      {found ? <Marked text={shown} from={found[0] - start} to={to} /> : shown}
+      {found ? (
+        <>
+          {visible(shown.slice(0, found[0] - start))}
+          <mark>{visible(shown.slice(found[0] - start, to))}</mark>
+          {visible(shown.slice(to))}
+        </>
+      ) : (
+        visible(shown)
+      )}
       {start + LENGTH < text.length && "…"}
     </bdi>
   );

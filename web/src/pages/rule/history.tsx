@@ -83,7 +83,7 @@ export function History({ rule, onTry, onRestore }: HistoryProps) {
                         </span>
                       )}
                     </div>
-                    {change.operation === "CREATE" && index > 0 ? (
+                    {change.operation === "CREATE" ? (
                       <details>
                         <summary>As it was made</summary>
                         <Diff before={null} after={telling(change.new_values)} />

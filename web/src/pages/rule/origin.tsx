@@ -7,6 +7,7 @@ import { plural } from "../../kit/format";
 import { Card } from "../../kit/page";
 import { Time } from "../../kit/time";
 import type { Rule } from "../rules/model";
+import type { SignatureView } from "../unhandled/model";
 import { Excerpt } from "./excerpt";
 import { Decided, place, Reasons } from "./lines";
 import type { LineResult } from "./shapes";
@@ -28,15 +29,6 @@ export interface Origin {
   events?: number;
 }
 
-interface Signature {
-  signature: string;
-  masked: string;
-  sample: string;
-  count: number;
-  hosts: string[];
-  suggestion?: string | null;
-}
-
 /** The event of this id, or the unhandled signature. */
 export function useOrigin(event: string, signature: string) {
   return useQuery({
@@ -47,7 +39,7 @@ export function useOrigin(event: string, signature: string) {
       if (event) {
         const found = await ok(api.GET("/api/v2/events/{event_id}", { params: { path: { event_id: event } }, signal }));
         const row = found.audit.at(-1);
-        if (!row) throw new Error("This event is on record only as a delivery; its message is not.");
+        if (!row) throw new Error("it is on record only as a delivery, without its message.");
         const fields = parsed(row.raw_message);
         return {
           kind: "event",
@@ -61,9 +53,9 @@ export function useOrigin(event: string, signature: string) {
           at: row.received_at,
         };
       }
-      const { signatures } = (await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: 1000 } }, signal }))) as { signatures: Signature[] };
+      const { signatures } = (await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: 1000 } }, signal }))) as { signatures: SignatureView[] };
       const found = signatures.find((one) => one.signature === signature);
-      if (!found) throw new Error("This signature is not counted any more: its events are known to a rule, or its window has ended.");
+      if (!found) throw new Error("it is not counted any more. Its events are known to a rule by now, or its window has ended.");
       const host = found.hosts[0];
       return {
         kind: "signature",

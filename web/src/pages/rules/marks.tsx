@@ -37,12 +37,12 @@ export function Looks({ rule }: { rule: Pick<Rule, "match_string" | "match_type"
 }
 
 /** A rule by its number, with what it looks for where that is known. */
-export function RuleLink({ id, rules }: { id: number; rules?: readonly Rule[] }) {
+export function RuleLink({ id, rules, short = false }: { id: number; rules?: readonly Rule[]; short?: boolean }) {
   const rule = rules?.find((rule) => rule.id === id);
   return (
-    <Link href={`/rules/${id}`} className="rule-link" title={rule?.description ?? undefined}>
+    <Link href={`/rules/${id}`} className="rule-link" title={rule && [looksFor(rule), rule.description].filter(Boolean).join("\n")}>
       #{id}
-      {rule && (
+      {rule && !short && (
         <>
           {" "}
           <code>
