@@ -79,7 +79,7 @@ export function Chart({ label, times, series, height = 180, unit = "", marks = [
         tzDate: zone === "utc" ? (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC") : undefined,
         cursor: { points: { size: 6 }, drag: { x: false, y: false } },
         legend: { live: true },
-        scales: { y: { range: (_, __, most) => [0, Math.max(most ?? 0, level?.value ?? 0, 1e-9) * 1.08 || 1] } },
+        scales: { y: { range: (_, __, most) => [0, (Math.max(most ?? 0, level?.value ?? 0) || 1) * 1.08] } },
         axes: [
           { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, width: 1 }, values: (_, splits, __, ___, step) => splits.map((seconds) => tick(seconds, step, zone)) },
           {
