@@ -93,14 +93,19 @@ function RateChart({ history }: { history: History }) {
     if (history.series.dropped?.some(Boolean)) series.push({ label: "Dropped", values: perSecond(history, "dropped"), color: 4, dash: [4, 3] });
     return { times: steps(history), series, marks: history.marks.map((mark) => ({ at: mark.at, text: `${mark.title} (${mark.who})` })) };
   }, [history]);
+  if (history.counted_since === null) {
+    return (
+      <Empty title="Nothing counted yet">
+        <p>Events are counted minute by minute from the first one on.</p>
+      </Empty>
+    );
+  }
   return (
     <>
       <Chart label="Events and alerts per second" times={times} series={series} marks={marks} height={300} unit="/s" />
       <p className="quiet chart-note">
         {history.marks.length > 0 && "Dashed lines: changes of rules, hosts, teams or configuration. "}
-        {history.counted_since === null ? (
-          "Nothing has been counted yet."
-        ) : new Date(history.counted_since) > new Date(history.start) ? (
+        {new Date(history.counted_since) > new Date(history.start) ? (
           <>
             Counted since <Time at={history.counted_since} precision="minute" />.
           </>

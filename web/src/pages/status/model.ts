@@ -301,7 +301,7 @@ export function verdict(status: Status, clock: number): Verdict {
   const ingest = queueOf(status, QUEUES.ingest);
   const alert = queueOf(status, QUEUES.alert);
   const waiting = (alert?.depth ?? 0) + (queueOf(status, QUEUES.retry)?.depth ?? 0);
-  const wait = `${plural(waiting, "alert waits", "alerts wait")}${alert?.oldest_age_seconds ? `, the oldest for ${span(alert.oldest_age_seconds)}` : ""}`;
+  const wait = waiting === 0 ? "No alert waits" : `${plural(waiting, "alert waits", "alerts wait")}${alert?.oldest_age_seconds ? `, the oldest for ${span(alert.oldest_age_seconds)}` : ""}`;
   if (!status.complete) {
     return { tone: "critical", at: "ingest", title: "The store of the queues is away", text: status.error ?? "What waits in them is not known.", href: "/status" };
   }
