@@ -247,6 +247,13 @@ impl Secrets {
             .map_or(&[], |known| known.values.as_slice())
     }
 
+    /// Whether this secret was made just now, so that nobody has seen it yet.
+    pub fn was_made(&self, secret: Secret) -> bool {
+        secret
+            .made_in()
+            .is_some_and(|file| self.made.iter().any(|path| path.ends_with(file)))
+    }
+
     /// Where a secret came from, if it is known.
     pub fn source(&self, secret: Secret) -> Option<Source> {
         self.known.get(&secret).map(|known| known.source)
@@ -411,6 +418,10 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let second = Secrets::read(&BTreeMap::new(), Home::Make(&dir)).unwrap();
         assert!(second.made.is_empty());
+        for secret in [Secret::IngestApiKey, Secret::WebuiApiKey] {
+            assert!(first.was_made(secret) && !second.was_made(secret));
+        }
+        assert!(!first.was_made(Secret::MoogApiKey));
         assert_eq!(
             exposed(&first, Secret::IngestApiKey),
             exposed(&second, Secret::IngestApiKey)

@@ -189,7 +189,9 @@ settings! {
         health_port_remediation: u16 = "HEALTH_PORT_REMEDIATION" "8087"
             => "A second port for health and metrics of remediation, as in 2.5.";
         server_port_webui: u16 = "SERVER_PORT_WEBUI" "8090"
-            => "The API, live events and status.";
+            => "The web interface, the API, live events and status.";
+        webui_cookie_secure: bool = "WEBUI_COOKIE_SECURE" "false"
+            => "Whether browsers reach the web interface over HTTPS only (through a proxy): their session cookies then go over nothing else.";
         syslog_udp_addr: ListenAddr = "SYSLOG_UDP_ADDR" "5514"
             => "Syslog over UDP (RFC 5426).";
         syslog_tcp_addr: ListenAddr = "SYSLOG_TCP_ADDR" "5514"

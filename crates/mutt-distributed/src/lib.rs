@@ -23,6 +23,7 @@ mod names;
 mod remediation;
 mod reports;
 mod scripts;
+mod sessions;
 mod takeover;
 mod tally;
 mod unhandled;

@@ -36,6 +36,10 @@ pub const EPOCH: &str = "mutt:epoch";
 pub const UPKEEP: &str = "mutt:upkeep";
 /// Held by the pod that recovers.
 pub const JANITOR: &str = "mutt:janitor";
+/// Browser sessions, by the hash of their token: hash.
+pub const SESSION: &str = "mutt:session:";
+/// The sessions of one API key, by its name: zset of hashes of tokens by start in µs.
+pub const KEY_SESSIONS: &str = "mutt:sessions:";
 /// Channel: dynamic configuration changed; the payload is the key.
 pub const CONFIG_UPDATES: &str = "mutt:config:updates";
 /// Channel: rules, hosts or teams changed.

@@ -63,6 +63,12 @@ scripts! {
     MOVE_LETTERS = ("move_letters.lua");
     /// Moves entries of the list that was `mutt:dlq:moog` once.
     ADOPT_LETTERS = ("adopt_letters.lua");
+    /// Starts a browser session.
+    START_SESSION = (full "start_session.lua");
+    /// Notes that a browser session was used.
+    SESSION_SEEN = (full "session_seen.lua");
+    /// Ends a browser session.
+    END_SESSION = ("end_session.lua");
 }
 
 /// Does the effects of a decision and drops its claim.

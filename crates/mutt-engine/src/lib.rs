@@ -18,6 +18,7 @@ pub mod flow;
 pub mod keys;
 pub mod live;
 pub mod reports;
+pub mod sessions;
 pub mod status;
 pub mod unhandled;
 
@@ -32,6 +33,7 @@ pub use flow::{Circuit, CircuitPolicy, CircuitState, Flow, Limit, Permit};
 pub use keys::{ApiKey, ApiKeys, KeyRole, NewApiKey};
 pub use live::{Changed, Live};
 pub use reports::{FlowCounts, ProcessReport, Reported, StoreStatus};
+pub use sessions::{NewSession, Session, Sessions};
 pub use status::{
     Component, Counters, Outcomes, QueueStatus, Span, Status, WorkerKind, WorkerStatus, Workers,
 };
@@ -44,6 +46,7 @@ pub trait Engine:
     + DeadLetters
     + Catalog
     + ApiKeys
+    + Sessions
     + Audit
     + DynamicConfig
     + Flow
@@ -60,6 +63,7 @@ impl<T> Engine for T where
         + DeadLetters
         + Catalog
         + ApiKeys
+        + Sessions
         + Audit
         + DynamicConfig
         + Flow

@@ -40,6 +40,16 @@ impl Keys {
             .fold(Choice::from(0), |found, valid| found | valid.ct_eq(&shown));
         found.into()
     }
+
+    /// Whether a key with this SHA-256 is valid.
+    pub fn has_hash(&self, hash: &[u8; 32]) -> bool {
+        self.hashes.load().contains(hash)
+    }
+
+    /// SHA-256 of the key that others are to use now: the first.
+    pub fn current(&self) -> Option<[u8; 32]> {
+        self.hashes.load().first().copied()
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -63,13 +73,18 @@ mod tests {
         for wrong in [&b""[..], b"curren", b"current ", b"CURRENT", b"\xff\xfe"] {
             assert!(!keys.is_valid(wrong), "{wrong:?}");
         }
+        let (current, next) = (hash(b"current"), hash(b"next"));
+        assert!(keys.has_hash(&current) && keys.has_hash(&next));
+        assert_eq!(keys.current(), Some(current));
         keys.replace(["next"]);
+        assert!(!keys.has_hash(&current) && keys.current() == Some(next));
         assert!(keys.is_valid(b"next") && !keys.is_valid(b"current"));
     }
 
     #[test]
     fn without_keys_nobody_gets_in() {
         assert!(!Keys::default().is_valid(b""));
+        assert_eq!(Keys::default().current(), None);
         assert!(!Keys::new(Vec::<String>::new()).is_valid(b"x"));
     }
 

@@ -1,4 +1,5 @@
-//! Who may ask: keys from the secrets and from the store, and the throttle for those who guess.
+//! Who may ask: keys from the secrets and from the store, browsers that signed in with one of them,
+//! and the throttle for those who guess. Here a request gets its [`Caller`].
 //!
 //! Keys are compared in constant time against hashes. Stored keys are read again at most a second
 //! after they were read, so that a revoked one is refused everywhere within a second; while the
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use mutt_engine::{Engine, KeyRole};
@@ -20,8 +21,11 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::Api;
-use crate::error::ApiError;
+use crate::cookie::Cookie;
+use crate::error::{ApiError, Result};
+use crate::links::LoginLinks;
 use crate::request::{Caller, Meta, parameter};
+use crate::session::{self, SignedIn};
 
 /// The name under which the key from the secrets acts.
 pub const FIRST_KEY: &str = "WEBUI_API_KEY";
@@ -49,6 +53,15 @@ struct Cache {
     keys: Arc<Vec<Known>>,
 }
 
+/// Whose key it is.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub name: String,
+    pub role: KeyRole,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+}
+
 /// Who may ask.
 #[derive(Debug)]
 pub struct Access {
@@ -56,15 +69,21 @@ pub struct Access {
     cache: tokio::sync::Mutex<Cache>,
     noted: Mutex<HashMap<String, Instant>>,
     throttle: Throttle,
+    /// Who is signed in.
+    pub sessions: SignedIn,
+    /// Who may sign in without a key.
+    pub links: LoginLinks,
 }
 
 impl Access {
-    pub fn new(first: Arc<Keys>) -> Self {
+    pub fn new(first: Arc<Keys>, links: LoginLinks, cookie: Cookie) -> Self {
         Self {
             first,
             cache: tokio::sync::Mutex::default(),
             noted: Mutex::default(),
             throttle: Throttle::default(),
+            sessions: SignedIn::new(cookie),
+            links,
         }
     }
 
@@ -100,21 +119,80 @@ impl Access {
     }
 
     /// Whose key this is.
-    async fn owner(&self, engine: &dyn Engine, key: &[u8]) -> Option<(String, KeyRole)> {
-        if self.first.is_valid(key) {
-            return Some((FIRST_KEY.to_owned(), KeyRole::Admin));
-        }
+    async fn owner(&self, engine: &dyn Engine, key: &[u8]) -> Option<Owner> {
         let shown: [u8; 32] = Sha256::digest(key).into();
+        if self.first.is_valid(key) {
+            return Some(first_owner(shown));
+        }
         let mut owner = None;
         for known in self.stored(engine).await.iter() {
             if known.hash.ct_eq(&shown).into() {
-                owner = Some((known.name.clone(), known.role));
+                owner = Some(Owner {
+                    name: known.name.clone(),
+                    role: known.role,
+                    hash: shown,
+                });
             }
         }
         owner
     }
 
-    fn note(&self, engine: &Arc<dyn Engine>, name: &str) {
+    /// Whose key has this hash, if it is still valid.
+    pub async fn holder(&self, engine: &dyn Engine, hash: &[u8; 32]) -> Option<Owner> {
+        if self.first.has_hash(hash) {
+            return Some(first_owner(*hash));
+        }
+        let stored = self.stored(engine).await;
+        let known = stored.iter().find(|known| known.hash == *hash)?;
+        Some(Owner {
+            name: known.name.clone(),
+            role: known.role,
+            hash: *hash,
+        })
+    }
+
+    /// The owner of the key from the secrets that is valid now, if there is one.
+    pub fn first(&self) -> Option<Owner> {
+        self.first.current().map(first_owner)
+    }
+
+    /// Whose key was shown from this address; wrong ones are counted.
+    ///
+    /// # Errors
+    /// 401 where it is nobody's, 429 where too many wrong ones came from there.
+    pub async fn shown(&self, engine: &dyn Engine, visitor: &Visitor, key: &[u8]) -> Result<Owner> {
+        self.admit(visitor)?;
+        match self.owner(engine, key).await {
+            Some(owner) => Ok(owner),
+            None => Err(self.wrong(visitor)),
+        }
+    }
+
+    /// Refuses an address that showed too many wrong keys.
+    pub fn admit(&self, visitor: &Visitor) -> Result<()> {
+        match self.throttle.wait(visitor.peer, Instant::now()) {
+            None => Ok(()),
+            Some(seconds) => Err(ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many wrong keys came from this address; wait a moment",
+            )
+            .retry_after(seconds)),
+        }
+    }
+
+    /// Notes that something wrong was shown.
+    pub fn wrong(&self, visitor: &Visitor) -> ApiError {
+        let Visitor {
+            peer,
+            correlation_id,
+        } = visitor;
+        self.throttle.failed(*peer, Instant::now());
+        tracing::warn!(%peer, correlation_id, "a wrong API key was shown");
+        no_key()
+    }
+
+    /// Notes that a key is in use.
+    pub fn note(&self, engine: &Arc<dyn Engine>, name: &str) {
         if name == FIRST_KEY {
             return;
         }
@@ -136,18 +214,31 @@ impl Access {
     }
 }
 
-/// SHA-256 of a key, in hex, as it is stored.
-pub fn hash(key: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(key.as_bytes())
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+fn first_owner(hash: [u8; 32]) -> Owner {
+    Owner {
+        name: FIRST_KEY.to_owned(),
+        role: KeyRole::Admin,
+        hash,
+    }
 }
 
-fn from_hex(text: &str) -> Option<[u8; 32]> {
+/// SHA-256 of a key or token, in hex, as it is stored.
+pub fn hash(key: &str) -> String {
+    hex(&Sha256::digest(key.as_bytes()))
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let text = String::with_capacity(bytes.len() * 2);
+    bytes.iter().fold(text, |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The bytes of a hash as it is stored.
+pub fn from_hex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if text.len() != 64 || !text.is_ascii() {
         return None;
@@ -208,55 +299,77 @@ fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Lets through who shows a valid key.
-pub async fn require_key(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+/// Somebody who is not known yet.
+#[derive(Debug)]
+pub struct Visitor {
+    /// The address that failures are counted for.
+    pub peer: IpAddr,
+    pub correlation_id: String,
+}
+
+impl Visitor {
+    pub fn of(extensions: &Extensions) -> Self {
+        let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+        let meta = extensions.get::<Meta>();
+        Self {
+            peer: peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| {
+                counted(peer.0.ip())
+            }),
+            correlation_id: meta.map_or_else(String::new, |meta| meta.correlation_id.clone()),
+        }
+    }
+}
+
+/// Nobody may ask without a key.
+pub fn no_key() -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "a valid X-API-KEY is needed, or a session",
+    )
+    .or_v1("Unauthorized")
+}
+
+/// The key that a request shows, and whether it does so in its query.
+fn key_in(request: &Request, v1: bool) -> Option<(Vec<u8>, bool)> {
+    match request.headers().get("x-api-key") {
+        Some(key) if !key.is_empty() => Some((key.as_bytes().to_vec(), false)),
+        _ if v1 && request.method() == Method::GET => {
+            let key = parameter(request.uri().query()?, "api_key")?;
+            Some((percent_encoding::percent_decode_str(key).collect(), true))
+        }
+        _ => None,
+    }
+}
+
+/// Lets through who shows a valid key or, under v2, has a session.
+pub async fn require_caller(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let meta = request
         .extensions()
         .get::<Meta>()
         .cloned()
         .unwrap_or_else(|| Meta::of(&request));
-    let mut in_query = false;
-    let shown = match request.headers().get("x-api-key") {
-        Some(key) if !key.is_empty() => Some(key.as_bytes().to_vec()),
-        _ if meta.v1 && request.method() == Method::GET => {
-            let key = request
-                .uri()
-                .query()
-                .and_then(|query| parameter(query, "api_key"));
-            in_query = key.is_some();
-            key.map(|key| percent_encoding::percent_decode_str(key).collect())
+    let shown = key_in(&request, meta.v1);
+    let in_query = matches!(shown, Some((_, true)));
+    let owner = match shown {
+        Some((key, _)) => {
+            let visitor = Visitor::of(request.extensions());
+            let owner = api.access.shown(&*api.engine, &visitor, &key).await;
+            if let Ok(owner) = &owner {
+                api.access.note(&api.engine, &owner.name);
+            }
+            owner
         }
-        _ => None,
+        None if meta.v1 => Err(no_key()),
+        None => session::owner(&api, request.method(), request.headers()).await,
     };
-    let refused = || {
-        ApiError::new(StatusCode::UNAUTHORIZED, "a valid X-API-KEY is needed").or_v1("Unauthorized")
+    let owner = match owner {
+        Ok(owner) => owner,
+        Err(error) => return error.into_response(),
     };
-    let Some(shown) = shown else {
-        return refused().into_response();
-    };
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| {
-            counted(peer.0.ip())
-        });
-    if let Some(seconds) = api.access.throttle.wait(peer, Instant::now()) {
-        return ApiError::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many wrong keys came from this address; wait a moment",
-        )
-        .retry_after(seconds)
-        .into_response();
-    }
-    let Some((name, role)) = api.access.owner(&*api.engine, &shown).await else {
-        api.access.throttle.failed(peer, Instant::now());
-        tracing::warn!(%peer, correlation_id = meta.correlation_id, "a wrong API key was shown");
-        return refused().into_response();
-    };
-    api.access.note(&api.engine, &name);
     request.extensions_mut().insert(Caller {
-        name,
-        role,
+        name: owner.name,
+        role: owner.role,
+        key_hash: owner.hash,
         v1: meta.v1,
         correlation_id: meta.correlation_id,
     });

@@ -9,6 +9,7 @@ mod access;
 mod audit;
 mod bench;
 mod changes;
+mod cookie;
 mod dlq;
 mod error;
 mod hosts;
@@ -16,11 +17,13 @@ mod insights;
 mod jobs;
 mod keys;
 mod layers;
+mod links;
 mod live;
 mod metrics;
 mod openapi;
 mod request;
 mod rules;
+mod session;
 mod settings;
 mod slo;
 mod status;
@@ -33,6 +36,7 @@ use axum::Router;
 use mutt_engine::{Dynamic, Engine};
 use mutt_http::Keys;
 
+pub use links::{LINK_VALID, LoginLinks};
 pub use metrics::WebMetrics;
 pub use status::Totals;
 
@@ -43,6 +47,10 @@ pub struct ApiOptions {
     pub engine: Arc<dyn Engine>,
     /// The keys from the secrets; they are those of the first administrator.
     pub keys: Arc<Keys>,
+    /// The login links that the program prints.
+    pub links: LoginLinks,
+    /// Whether browsers reach the API over HTTPS only: their cookies then go over nothing else.
+    pub cookie_secure: bool,
     /// Dynamic configuration without stored values: environment, file and defaults.
     pub base: Dynamic,
     /// What this process counted since it started.
@@ -81,7 +89,11 @@ pub fn router(options: ApiOptions) -> Router {
     let metrics = options.metrics;
     let api = Api {
         engine: options.engine,
-        access: Arc::new(access::Access::new(options.keys)),
+        access: Arc::new(access::Access::new(
+            options.keys,
+            options.links,
+            cookie::Cookie::new(options.cookie_secure),
+        )),
         base: options.base,
         totals: options.totals,
         problems: options.problems,

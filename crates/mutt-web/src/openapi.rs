@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, live,
-    rules, settings, slo, status, stream, timeline,
+    rules, session, settings, slo, status, stream, timeline,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +37,7 @@ use crate::{
         (name = "Jobs", description = "Long work that somebody ordered"),
         (name = "Configuration", description = "Dynamic configuration and the audit of changes"),
         (name = "Keys", description = "API keys and their roles"),
+        (name = "Sessions", description = "Browsers that sign in with a key"),
         (name = "Status", description = "What waits, who works, how fast it goes"),
     )
 )]
@@ -96,6 +97,7 @@ fn current() -> OpenApiRouter<Api> {
         .routes(routes!(keys::me))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
+        .routes(routes!(session::link))
 }
 
 /// What nobody needs a key for.
@@ -108,7 +110,7 @@ fn built(api: Option<&Api>) -> (Router<Api>, utoipa::openapi::OpenApi) {
     let closed = |router: OpenApiRouter<Api>| match api {
         Some(api) => router.route_layer(middleware::from_fn_with_state(
             api.clone(),
-            access::require_key,
+            access::require_caller,
         )),
         None => router,
     };
@@ -116,6 +118,7 @@ fn built(api: Option<&Api>) -> (Router<Api>, utoipa::openapi::OpenApi) {
     let v1 = closed(shared().merge(older())).merge(open());
     let v2 = closed(shared().merge(current()))
         .merge(open())
+        .routes(routes!(session::start, session::show, session::end))
         .routes(routes!(document));
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", whole(v1))
@@ -138,19 +141,52 @@ pub fn document_text() -> String {
     serde_json::to_string_pretty(&finished(document)).unwrap_or_default()
 }
 
-/// Paths that need no key.
-fn is_open(path: &str) -> bool {
-    path.ends_with("/version") || path.ends_with("/openapi.json")
+/// What needs neither key nor session.
+fn is_open(method: &str, path: &str) -> bool {
+    path.ends_with("/version")
+        || path.ends_with("/openapi.json")
+        || path.ends_with("/session") && method == "post"
+}
+
+/// What an operation asks for: one of these. A session's alone is what a key has no part in.
+fn security(method: &str, path: &str) -> Value {
+    let session = if method == "get" {
+        json!({"session": []})
+    } else {
+        json!({"session": [], "csrf": []})
+    };
+    if path.starts_with("/api/v1/") {
+        json!([{"key": []}])
+    } else if path.ends_with("/session") {
+        json!([session])
+    } else {
+        json!([{"key": []}, session])
+    }
 }
 
 /// The document with what holds for every operation.
 fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     let components = document.components.get_or_insert_default();
-    components.add_security_scheme(
-        "key",
-        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-KEY"))),
-    );
+    for (name, scheme) in [
+        ("key", ApiKey::Header(ApiKeyValue::new("X-API-KEY"))),
+        (
+            "session",
+            ApiKey::Cookie(ApiKeyValue::with_description(
+                "mutt_session",
+                "Given by POST /api/v2/session; `__Host-mutt_session` with WEBUI_COOKIE_SECURE",
+            )),
+        ),
+        (
+            "csrf",
+            ApiKey::Header(ApiKeyValue::with_description(
+                "X-CSRF-Token",
+                "The session's csrf_token, with whatever changes something",
+            )),
+        ),
+    ] {
+        components.add_security_scheme(name, SecurityScheme::ApiKey(scheme));
+    }
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let problem = |description: &str| {
         json!({
@@ -168,7 +204,7 @@ fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
         let v1 = path.starts_with("/api/v1/");
-        for operation in item.as_object_mut().into_iter().flatten().map(|(_, it)| it) {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
             if !operation.is_object() {
                 continue;
             }
@@ -181,8 +217,8 @@ fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
             if v1 {
                 operation["deprecated"] = true.into();
             }
-            if !is_open(path) {
-                operation["security"] = json!([{"key": []}]);
+            if !is_open(method, path) {
+                operation["security"] = security(method, path);
             }
             let responses = operation["responses"].as_object_mut();
             for (status, response) in responses.into_iter().flatten() {
@@ -199,7 +235,8 @@ fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
                 older.clone()
             } else {
                 problem(
-                    "What went wrong: 401 no valid key, 403 a role too low, 429 too many wrong \
+                    "What went wrong: 401 no valid key or session, 403 a role too low, \
+                    or a session's request without X-CSRF-Token, 429 too many wrong \
                     keys, 503 the engine is away (with Retry-After)",
                 )
             };
@@ -341,7 +378,8 @@ mod tests {
             if method == "put" {
                 assert!(operation["requestBody"].is_object(), "{at} has no body");
             }
-            assert_eq!(operation["security"].is_null(), is_open(&path), "{at}");
+            let open = is_open(&method, &path);
+            assert_eq!(operation["security"].is_null(), open, "{at}");
             assert_eq!(
                 operation["deprecated"] == true,
                 path.starts_with("/api/v1/"),
@@ -368,7 +406,8 @@ mod tests {
             GET /dlq/{queue}/{id}|POST /dlq/{queue}/replay|POST /dlq/{queue}/discard|GET /jobs|\
             GET /jobs/{id}|POST /jobs/{id}/abort|GET /status|GET /status/stream|GET /keys|POST /keys|\
             DELETE /keys/{name}|GET /openapi.json|POST /teams/import|POST /dev-hosts/import|\
-            GET /audit-logs/export";
+            GET /audit-logs/export|\
+            POST /session|GET /session|DELETE /session|POST /session/links";
         let older = "GET /audit|GET /metrics/current";
         for (version, list) in [("v1", both), ("v2", both), ("v2", current), ("v1", older)] {
             for endpoint in list.split('|') {

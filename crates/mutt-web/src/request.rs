@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use mutt_engine::{Change, KeyRole};
 use serde::de::DeserializeOwned;
 
+use crate::access::no_key;
 use crate::error::{ApiError, FieldError, Result};
 
 /// The most characters of a reason.
@@ -78,6 +79,8 @@ pub struct Caller {
     pub name: String,
     /// What it may do.
     pub role: KeyRole,
+    /// SHA-256 of the key.
+    pub key_hash: [u8; 32],
     /// Whether it asks under `/api/v1`.
     pub v1: bool,
     /// The request's correlation id.
@@ -121,9 +124,7 @@ roles! {
 }
 
 fn may(parts: &Parts, role: KeyRole) -> Result<Caller> {
-    let caller = parts.extensions.get::<Caller>().ok_or_else(|| {
-        ApiError::new(StatusCode::UNAUTHORIZED, "a valid X-API-KEY is needed").or_v1("Unauthorized")
-    })?;
+    let caller = parts.extensions.get::<Caller>().ok_or_else(no_key)?;
     if caller.role < role {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,

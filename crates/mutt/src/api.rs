@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use mutt_config::Secret;
 use mutt_config::secrets::{ExposeSecret as _, SecretString};
+use mutt_config::settings::Settings;
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
@@ -18,6 +19,16 @@ pub struct Target {
     pub url: Option<String>,
 }
 
+/// Where the API that these settings start is reached on this machine.
+pub fn local_url(settings: &Settings) -> String {
+    let host = match settings.bind_address {
+        addr if addr.is_unspecified() => "127.0.0.1".to_owned(),
+        addr if addr.is_ipv6() => format!("[{addr}]"),
+        addr => addr.to_string(),
+    };
+    format!("http://{host}:{}", settings.server_port_webui)
+}
+
 /// A client of one API.
 #[derive(Debug)]
 pub struct Api {
@@ -29,15 +40,10 @@ pub struct Api {
 impl Api {
     /// The API that `target` names, else the one that these settings start.
     pub async fn new(context: &Context, target: &Target) -> Outcome<Self> {
-        let base = target.url.clone().unwrap_or_else(|| {
-            let settings = &context.loaded.settings;
-            let host = match settings.bind_address {
-                addr if addr.is_unspecified() => "127.0.0.1".to_owned(),
-                addr if addr.is_ipv6() => format!("[{addr}]"),
-                addr => addr.to_string(),
-            };
-            format!("http://{host}:{}", settings.server_port_webui)
-        });
+        let base = target
+            .url
+            .clone()
+            .unwrap_or_else(|| local_url(&context.loaded.settings));
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .build()

@@ -25,10 +25,14 @@ async fn the_demo_is_alive_says_where_to_look_and_ends_in_order() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines: Vec<String> = BufReader::new(demo.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap)
-        .collect();
+    let mut lines = Vec::new();
+    for line in BufReader::new(demo.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.starts_with("  UI ") {
+            signs_in_once(between(&line, "UI", "valid")).await;
+        }
+        lines.push(line);
+    }
     let status = demo.wait().unwrap();
     let text = lines.join("\n");
     assert!(status.success(), "{text}");
@@ -37,6 +41,7 @@ async fn the_demo_is_alive_says_where_to_look_and_ends_in_order() {
         "mutt tail",
         "logger -n 127.0.0.1",
         "/ingest",
+        "valid 30 min, once",
         "20 s  ",
     ] {
         assert!(text.contains(what), "{what} is missing in:\n{text}");
@@ -56,6 +61,19 @@ async fn the_demo_is_alive_says_where_to_look_and_ends_in_order() {
         .parse()
         .unwrap();
     assert!(delivered > 0, "{summary}");
+}
+
+/// The login link that was printed.
+async fn signs_in_once(link: &str) {
+    let (base, token) = link.split_once("/#/login/").expect("a login link");
+    let sign_in = async || {
+        let request = reqwest::Client::new().post(format!("{base}/api/v2/session"));
+        let body = serde_json::json!({ "link": token });
+        request.json(&body).send().await.expect("an answer")
+    };
+    let session: serde_json::Value = sign_in().await.json().await.expect("JSON");
+    assert_eq!(session["role"], "admin", "{session}");
+    assert_eq!(sign_in().await.status(), 401);
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {

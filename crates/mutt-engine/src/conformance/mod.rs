@@ -19,6 +19,7 @@ pub mod live;
 pub mod remediation;
 pub mod rules;
 pub mod sample;
+pub mod sessions;
 pub mod unhandled;
 pub mod workers;
 
@@ -180,6 +181,11 @@ macro_rules! conformance_tests {
                 keys_are_stored_and_used,
                 a_key_name_is_given_once,
                 keys_are_revoked_and_audited,
+            }
+            sessions {
+                a_session_is_there_until_it_is_ended,
+                a_session_ends_by_itself,
+                a_key_has_so_many_sessions_and_no_more,
             }
             config {
                 a_value_is_set_and_unset,

@@ -38,6 +38,7 @@ mod live;
 mod readers;
 mod rules;
 mod schema;
+mod sessions;
 mod shared;
 mod storage;
 mod unhandled;

@@ -15,10 +15,10 @@ const APPLICATION_ID: i64 = 0x4D55_5454;
 const _: () = assert!(MIGRATIONS.len() as u64 == LATEST.unsigned_abs());
 
 /// What each version added, oldest first. Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// The schema version that this program writes.
-pub(super) const LATEST: i64 = 3;
+pub(super) const LATEST: i64 = 4;
 
 const VERSION_1: &str = "
 -- Events that wait. A row is a block of events of one commit: `ends` (32-bit little-endian offsets)
@@ -335,6 +335,21 @@ CREATE TABLE flow_counts (
     count INTEGER NOT NULL,
     PRIMARY KEY (start, name)
 ) STRICT, WITHOUT ROWID;
+";
+
+const VERSION_4: &str = "
+-- Browser sessions, by the hash of their token.
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    token_hash TEXT NOT NULL UNIQUE,
+    key_name TEXT NOT NULL,
+    key_hash TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_key ON sessions (key_name, id);
+CREATE INDEX sessions_end ON sessions (expires_at);
 ";
 
 #[cfg(test)]

@@ -8,5 +8,6 @@ mod contract;
 mod dead_letters;
 mod hostile;
 mod rules;
+mod sessions;
 mod store;
 mod support;

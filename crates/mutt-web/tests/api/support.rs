@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mutt_engine::{AuditRow, Decision, Dynamic, Engine, Outcome};
 use mutt_event::Batch;
 use mutt_http::{Keys, Limits, Server, WithPeer};
-use mutt_web::{ApiOptions, Totals, WebMetrics};
+use mutt_web::{ApiOptions, LoginLinks, Totals, WebMetrics};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,11 @@ pub struct World {
     pub engine: Arc<dyn Engine>,
     pub base: String,
     pub http: reqwest::Client,
+    /// Those of the secrets.
+    #[allow(dead_code, reason = "not every test binary replaces them")]
+    pub keys: Arc<Keys>,
+    #[allow(dead_code, reason = "not every test binary signs in")]
+    pub links: LoginLinks,
     stop: CancellationToken,
     _store: crate::store::Store,
 }
@@ -79,31 +84,53 @@ impl Answer {
     }
 }
 
+fn serve(
+    engine: &Arc<dyn Engine>,
+    keys: &Arc<Keys>,
+    links: &LoginLinks,
+    stop: &CancellationToken,
+) -> String {
+    let mut registry = prometheus_client::registry::Registry::default();
+    let options = ApiOptions {
+        engine: engine.clone(),
+        keys: keys.clone(),
+        links: links.clone(),
+        cookie_secure: false,
+        base: Dynamic::default(),
+        totals: Arc::new(Totals::default),
+        problems: Arc::new(Vec::new),
+        metrics: WebMetrics::register(&mut registry),
+        version: "3.0.0",
+    };
+    let router = mutt_http::fallbacks(axum::Router::new().merge(mutt_web::router(options)));
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
+    let base = format!("http://{}", server.local_addr());
+    tokio::spawn(server.run(WithPeer(router), stop.clone()));
+    base
+}
+
 impl World {
     pub async fn new() -> Self {
         let (engine, store) = crate::store::open().await;
-        let mut registry = prometheus_client::registry::Registry::default();
-        let options = ApiOptions {
-            engine: engine.clone(),
-            keys: Arc::new(Keys::new([KEY])),
-            base: Dynamic::default(),
-            totals: Arc::new(Totals::default),
-            problems: Arc::new(Vec::new),
-            metrics: WebMetrics::register(&mut registry),
-            version: "3.0.0",
-        };
-        let router = mutt_http::fallbacks(axum::Router::new().merge(mutt_web::router(options)));
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
-        let base = format!("http://{}", server.local_addr());
+        let keys = Arc::new(Keys::new([KEY]));
+        let links = LoginLinks::default();
         let stop = CancellationToken::new();
-        tokio::spawn(server.run(WithPeer(router), stop.clone()));
+        let base = serve(&engine, &keys, &links, &stop);
         Self {
             engine,
             base,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            keys,
+            links,
             stop,
             _store: store,
         }
+    }
+
+    /// Starts one more server on the same engine; gives its address.
+    #[allow(dead_code, reason = "not every test binary needs two")]
+    pub fn another_pod(&self) -> String {
+        serve(&self.engine, &self.keys, &LoginLinks::default(), &self.stop)
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {

@@ -12,6 +12,8 @@ mod configuration;
 mod dead_letters;
 #[path = "../api/rules.rs"]
 mod rules;
+#[path = "../api/sessions.rs"]
+mod sessions;
 mod store;
 #[path = "../api/support.rs"]
 mod support;

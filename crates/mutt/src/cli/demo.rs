@@ -91,7 +91,7 @@ impl Demo {
         let context = Context::from_sources(&sources(global, &dir, &ports, &mock), false)?;
         let server = Server::start(&context, &Role::ALL).await?;
         sample_data(&*server.engine).await?;
-        self.greet(&dir, &ports, &mock);
+        self.greet(&dir, &ports, &mock, &server.links.issue());
 
         let stop = CancellationToken::new();
         let traffic = tokio::spawn(traffic(
@@ -145,7 +145,7 @@ impl Demo {
         Ok(())
     }
 
-    fn greet(&self, dir: &std::path::Path, ports: &Ports, mock: &MockMoog) {
+    fn greet(&self, dir: &std::path::Path, ports: &Ports, mock: &MockMoog, link: &str) {
         let colour = output::colour();
         let kept = if self.keep.is_some() {
             "kept"
@@ -163,6 +163,13 @@ impl Demo {
             "MUTT {} demo, data in {dir} ({kept})",
             env!("CARGO_PKG_VERSION")
         ));
+        say(
+            "UI",
+            &format!(
+                "http://127.0.0.1:{}/#/login/{link}   valid 30 min, once",
+                ports.webui
+            ),
+        );
         say(
             "HTTP",
             &format!(

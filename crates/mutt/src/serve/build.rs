@@ -20,7 +20,7 @@ use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, IngestMetrics};
-use mutt_web::{Totals, WebMetrics};
+use mutt_web::{LoginLinks, Totals, WebMetrics};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +46,7 @@ pub(super) struct Build<'a> {
     pub(super) broken: CancellationToken,
     pub(super) process: Process,
     pub(super) keys: Arc<KeyRing>,
+    pub(super) links: LoginLinks,
     pub(super) secrets: SecretStore,
     pub(super) sink: Arc<MoogSink>,
     pub(super) http: HttpMetrics,
@@ -147,6 +148,8 @@ impl Build<'_> {
             let api = mutt_web::ApiOptions {
                 engine: self.engine.clone(),
                 keys: self.keys.webui.clone(),
+                links: self.links.clone(),
+                cookie_secure: settings.webui_cookie_secure,
                 base: context.loaded.dynamic(),
                 totals: totals.clone(),
                 problems: Arc::new(move || process.problems()),

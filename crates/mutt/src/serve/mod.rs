@@ -21,17 +21,19 @@ use mutt_engine::{Engine, WorkerKind, Workers as _, dynamic};
 use mutt_forwarder::sink::{FixedKeys, Identity};
 use mutt_forwarder::{MoogOptions, MoogSink, Shape};
 use mutt_http::{About, HttpMetrics, Keys, Tls};
-use mutt_web::Totals;
+use mutt_web::{LoginLinks, Totals};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::build::Build;
 use self::health::Process;
+use crate::api::local_url;
 use crate::backend;
 use crate::cli::Global;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
+use crate::output;
 use crate::telemetry;
 
 /// What a process does.
@@ -110,6 +112,9 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
         roles = ?roles,
         "MUTT is ready: `mutt status` shows how it fares, `mutt tail` what it decides"
     );
+    if let Some(link) = server.first_link() {
+        say_link(settings, &link);
+    }
     notify::ready();
     let mut end = Ok(());
     loop {
@@ -135,6 +140,16 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
     server.stop().await;
     tracing::info!("ended; nothing that was acknowledged is lost");
     end
+}
+
+/// Says where a browser is signed in: to people by itself, to machines as a line of the log.
+fn say_link(settings: &Settings, link: &str) {
+    let url = format!("{}/#/login/{link}", local_url(settings));
+    if settings.log_json_enabled {
+        tracing::info!(url, "signs a browser in as admin: valid 30 min, once");
+    } else {
+        output::line(&format!("UI  {url}   valid 30 min, once"));
+    }
 }
 
 /// `POD_NAME`, else the host's name with a short id.
@@ -163,6 +178,10 @@ pub struct Server {
     broken: CancellationToken,
     secrets: SecretStore,
     keys: Arc<KeyRing>,
+    /// Sign a browser in.
+    pub links: LoginLinks,
+    /// Whether the API is served here.
+    webui: bool,
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
     tls: Option<Arc<Tls>>,
@@ -219,6 +238,7 @@ impl Server {
         let (engine, distributed) = open_engine(context, &pod, roles, &secrets).await?;
         let keys = Arc::new(KeyRing::new());
         keys.set(&secrets.current());
+        let links = LoginLinks::default();
         let sink = Arc::new(
             MoogSink::new(
                 moog_options(settings),
@@ -240,6 +260,7 @@ impl Server {
             engine: engine.clone(),
             distributed,
             keys: keys.clone(),
+            links: links.clone(),
             secrets: secrets.clone(),
             sink: sink.clone(),
             http: HttpMetrics::default(),
@@ -264,12 +285,21 @@ impl Server {
             broken: build.broken,
             secrets,
             keys,
+            links,
+            webui: roles.contains(&Role::Webui) && settings.server_port_webui != 0,
             sink,
             alerter: started.alerter,
             tls: started.tls,
             totals: started.totals,
             grace: Duration::from_secs(settings.shutdown_grace_seconds),
         })
+    }
+
+    /// A login link, where the first administrator's key was made just now: nobody knows it yet.
+    fn first_link(&self) -> Option<String> {
+        let secrets = self.secrets.current();
+        let made = secrets.was_made(Secret::WebuiApiKey);
+        (self.webui && made).then(|| self.links.issue())
     }
 
     /// What this process counted.

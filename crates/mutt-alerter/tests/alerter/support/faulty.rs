@@ -17,9 +17,9 @@ use mutt_engine::{
     AlertQueue, ApiKey, ApiKeys, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit,
     CircuitPolicy, CircuitState, ClaimedAlert, Component, ConfigAuditRow, Counters, DeadLetter,
     DeadLetterFilter, DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError,
-    EventClaim, EventQueue, Flow, FlowCounts, Limit, Live, NewApiKey, Outcomes, Permit,
-    ProcessReport, Reported, Result, Settled, Span, Status, StoreStatus, StoredAuditRow,
-    WorkerKind, Workers,
+    EventClaim, EventQueue, Flow, FlowCounts, Limit, Live, NewApiKey, NewSession, Outcomes, Permit,
+    ProcessReport, Reported, Result, Session, Sessions, Settled, Span, Status, StoreStatus,
+    StoredAuditRow, WorkerKind, Workers,
 };
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -335,6 +335,25 @@ impl ApiKeys for Faulty {
 
     async fn api_key_used(&self, name: &str) -> Result<()> {
         self.inner.api_key_used(name).await
+    }
+}
+
+#[async_trait]
+impl Sessions for Faulty {
+    async fn start_session(&self, new: NewSession) -> Result<Session> {
+        self.inner.start_session(new).await
+    }
+
+    async fn session(&self, token_hash: &str) -> Result<Option<Session>> {
+        self.inner.session(token_hash).await
+    }
+
+    async fn session_seen(&self, token_hash: &str) -> Result<()> {
+        self.inner.session_seen(token_hash).await
+    }
+
+    async fn end_session(&self, token_hash: &str) -> Result<()> {
+        self.inner.end_session(token_hash).await
     }
 }
 
