@@ -33,9 +33,16 @@ const statusListeners = new Set<() => void>();
 const connectionListeners = new Set<() => void>();
 const watchers = new Map<string, Set<(batch: LiveBatch) => void>>();
 
+/** Whether this is a status of the kind that this UI was made for. */
+export function isStatus(data: unknown): data is Status {
+  return typeof data === "object" && data !== null && "road" in data && "attention" in data && "pods" in data;
+}
+
 function hear(news: News) {
   if (news.kind === "status") {
-    status = { value: news.data as Status, at: Date.now() };
+    // While a release is rolled out, a pod of the one before may be what answers.
+    if (!isStatus(news.data)) return;
+    status = { value: news.data, at: Date.now() };
     for (const listener of statusListeners) listener();
   } else if (news.kind === "events") {
     for (const watcher of watchers.get(news.filter) ?? []) watcher(news.data as LiveBatch);

@@ -92,7 +92,7 @@ function Windows({ component, good, bad }: { component: SloComponent; good?: str
   const { windows } = component;
   const counted = windows.some((window) => window.good != null);
   const lasts = (window: SloWindow) =>
-    window.burn_rate == null ? "no data" : window.burn_rate <= 1 ? `${component.window_hours} h or more` : span((component.window_hours / window.burn_rate) * 3600);
+    window.burn_rate == null ? "no data" : window.burn_rate <= 1 ? `≥ ${component.window_hours} h` : span((component.window_hours / window.burn_rate) * 3600);
   const row = (label: string, title: string | undefined, cell: (window: SloWindow) => React.ReactNode) => (
     <tr>
       <th scope="row" title={title}>

@@ -16,7 +16,7 @@ export function PodBrief({ status, of: role }: { status: Status; of: Role }) {
   const known = status.roles.find((each) => each.role === role)?.pods;
   return (
     <div className="road-inside">
-      <h4>{known === 0 ? `No ${ROLES[role].name.toLowerCase()}` : plural(pods.length, "pod")}</h4>
+      <h4>{known === 0 ? `No ${ROLES[role].name.toLowerCase()}` : pods.length === 0 ? "Pods not known" : plural(pods.length, "pod")}</h4>
       <ul className="pods">
         {pods.slice(0, SHOWN).map((pod) => {
           const tone: Tone = late(pod) ? "critical" : pod.problems.length > 0 || drifts(pod) || odd(pod, common) ? "warning" : "ok";

@@ -4,7 +4,7 @@
 import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import { useQuery } from "@tanstack/react-query";
 import { api, ok } from "../../api/client";
-import { useStatus } from "../../api/live";
+import { isStatus, useStatus } from "../../api/live";
 import type { History, Slo, Status } from "../../api/shapes";
 import { useNow } from "../../kit/time";
 import { usePaused } from "../../pause";
@@ -25,11 +25,9 @@ export interface Now {
 
 // A release that is rolled out has pods of two versions: the answer may come from the older one.
 async function askStatus(): Promise<Status> {
-  const status = (await ok(api.GET("/api/v2/status"))) as unknown as Partial<Status>;
-  if (!status.road || !status.attention) {
-    throw new Error(`The MUTT that answered (version ${status.version ?? "unknown"}) is older than this page. Reload when the update is complete.`);
-  }
-  return status as Status;
+  const status: unknown = await ok(api.GET("/api/v2/status"));
+  if (!isStatus(status)) throw new Error("The MUTT that answered is older than this page. Reload when the update is complete.");
+  return status;
 }
 
 /** The newest status; `error` says why there is none, or no newer one. */

@@ -4,7 +4,7 @@
 import type { ReactNode } from "react";
 import { Link } from "wouter";
 import type { Status } from "../../api/shapes";
-import { Chip, Meter, Shape } from "../../kit/marks";
+import { Chip, Meter, Shape, type Tone } from "../../kit/marks";
 import { useNow } from "../../kit/time";
 import { usePaused } from "../../pause";
 import { useTrends, type Now } from "./now";
@@ -24,7 +24,7 @@ export function Road({ now, explain = false, inside }: { now: Now; explain?: boo
   const places = stations(now.value, trends, clock);
   const judged = verdict(now.value, clock);
   return (
-    <div className={`road-frame ${now.stale ? "stale" : ""}`}>
+    <div className={`road-frame ${now.stale || !now.value.complete ? "stale" : ""}`}>
       <p className={`road-verdict tone-${judged.tone}`}>
         <Shape tone={judged.tone} />
         <span>
@@ -33,7 +33,7 @@ export function Road({ now, explain = false, inside }: { now: Now; explain?: boo
       </p>
       <ol className="road" aria-label="The road of an event">
         {places.map((station, index) => (
-          <Place key={station.id} station={station} stuck={judged.at === station.id && judged.tone !== "ok"} blocked={blocked(now.value, places, index)} explain={explain}>
+          <Place key={station.id} station={station} stuck={judged.at === station.id ? judged.tone : undefined} blocked={blocked(now.value, places, index)} explain={explain}>
             {inside?.(station)}
           </Place>
         ))}
@@ -50,11 +50,12 @@ function blocked(status: Status, places: Station[], index: number): boolean {
   return next.word?.startsWith("No ") === true || next.word === "Deferring";
 }
 
-function Place({ station, stuck, blocked, explain, children }: { station: Station; stuck: boolean; blocked: boolean; explain: boolean; children?: ReactNode }) {
-  const alarm = station.tone === "critical" || station.tone === "warning";
+function Place({ station, stuck, blocked, explain, children }: { station: Station; stuck?: Tone; blocked: boolean; explain: boolean; children?: ReactNode }) {
+  const tone = stuck ?? station.tone;
+  const alarm = tone === "critical" || tone === "warning";
   return (
     <li className="road-place" data-blocked={blocked}>
-      <section className={`road-box road-${station.kind} ${alarm ? `road-${station.tone}` : ""}`} data-stuck={stuck} aria-label={station.name}>
+      <section className={`road-box road-${station.kind} ${alarm ? `road-${tone}` : ""}`} data-stuck={stuck !== undefined} aria-label={station.name}>
         <header title={station.explain}>
           <h3>{station.name}</h3>
           {station.word && <Chip tone={station.tone}>{station.word}</Chip>}
