@@ -17,6 +17,6 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: {
-    proxy: { "/api": { target, headers: key ? { "X-API-KEY": key } : {} } },
+    proxy: { "^/api/": { target, headers: key ? { "X-API-KEY": key } : {} } },
   },
 });

@@ -81,6 +81,13 @@ api.use({
   },
 });
 
+/** A request as it stands; whatever the answer is, it is the answer. For the API explorer. */
+export function bare(method: string, path: string, body?: string, type = "application/json"): Promise<Response> {
+  const headers: Record<string, string> = body === undefined ? {} : { "Content-Type": type };
+  if (csrf && method !== "GET") headers["X-CSRF-Token"] = csrf;
+  return fetch(path, { method, headers, body, credentials: "same-origin" });
+}
+
 /** The body of an answer; a refusal was thrown before. */
 export async function ok<T>(answer: Promise<{ data?: T }>): Promise<T> {
   return (await answer).data as T;
