@@ -42,7 +42,7 @@ const PASSES: Record<keyof Filters, (rule: Rule, value: string, insight?: Insigh
   state: (rule, value, insight) => {
     if (value === "unused") return insight?.never_hit === true;
     if (value === "shadowed") return insight?.shadowed != null;
-    if (value === "broad") return insight?.too_broad != null || Boolean(insight?.slow);
+    if (value === "broad") return insight?.too_broad != null || insight?.cost?.slow === true;
     return stateOf(rule) === value;
   },
   team: (rule, value) => rule.team_assignment === value,

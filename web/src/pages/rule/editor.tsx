@@ -36,26 +36,28 @@ export function Editor({ draft, set, wrong, rules, id, focus }: EditorProps) {
           </select>
         </Field>
         {!oidOnly && (
-          <Field
-            label={draft.match_type === "regex" ? "Pattern" : "Text"}
-            help={draft.match_type === "regex" ? "Searched anywhere in the message, case does not matter." : "Anywhere in the message, case does not matter."}
-            error={wrong("match_string")?.message}
-          >
-            <input
-              className="mono"
-              value={draft.match_string}
-              onChange={(event) => set({ match_string: event.target.value })}
-              maxLength={255}
-              spellCheck={false}
-              autoComplete="off"
-              // The first thing that one comes to a new rule for.
-              // oxlint-disable-next-line jsx-a11y/no-autofocus
-              autoFocus={focus}
-            />
-          </Field>
+          <div className="stack tight">
+            <Field
+              label={draft.match_type === "regex" ? "Pattern" : "Text"}
+              help={wrong("match_string") ? undefined : "Anywhere in the message; case does not matter."}
+              error={wrong("match_string")?.message}
+            >
+              <input
+                className="mono"
+                value={draft.match_string}
+                onChange={(event) => set({ match_string: event.target.value })}
+                maxLength={255}
+                spellCheck={false}
+                autoComplete="off"
+                // The first thing that one comes to a new rule for.
+                // oxlint-disable-next-line jsx-a11y/no-autofocus
+                autoFocus={focus}
+              />
+            </Field>
+            <Caret text={draft.match_string} position={wrong("match_string")?.position} />
+          </div>
         )}
       </div>
-      {!oidOnly && <Caret text={draft.match_string} position={wrong("match_string")?.position} />}
       <Field label={oidOnly ? "Trap OID" : "Trap OID (optional)"} help="This OID and all below it." error={wrong("trap_oid")?.message}>
         <input
           className="mono"

@@ -15,7 +15,7 @@ export function figureText(figure: Value): string {
     case "exact":
       return count(figure.value);
     case "lower_bound":
-      return `at least ${count(figure.low)}`;
+      return figure.high === null ? `at least ${count(figure.low)}` : `${count(figure.low)} to ${count(figure.high)}`;
     case "too_few":
       return "too few to say";
     case "estimate": {

@@ -83,10 +83,10 @@ export function History({ rule, onTry, onRestore }: HistoryProps) {
                         </span>
                       )}
                     </div>
-                    {change.operation === "CREATE" ? (
+                    {change.operation === "CREATE" || change.operation === "DELETE" ? (
                       <details>
-                        <summary>As it was made</summary>
-                        <Diff before={null} after={telling(change.new_values)} />
+                        <summary>{change.operation === "CREATE" ? "As it was made" : "As it was"}</summary>
+                        <Diff before={telling(change.old_values)} after={telling(change.new_values)} />
                       </details>
                     ) : (
                       <Diff before={telling(change.old_values)} after={telling(change.new_values)} />

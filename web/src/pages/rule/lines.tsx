@@ -119,6 +119,8 @@ export function Reasons({ verdicts, id, rules }: Known & { verdicts: LineVerdict
 }
 
 export function place(message: string, verdict?: LineVerdict): [number, number] | undefined {
-  const span = verdict?.matched?.text?.span;
-  return span ? inText(message, span) : undefined;
+  const found = verdict?.matched?.text;
+  if (!found) return undefined;
+  const [from, to] = found.place?.utf16 ?? inText(message, found.span);
+  return [from ?? 0, to ?? 0];
 }

@@ -69,7 +69,7 @@ export interface LineVerdict {
   rule_id: number | "draft";
   verdict: "won" | "would_match" | "observed" | "message_differs" | "severity_differs" | "oid_differs" | "not_a_trap";
   sentence: string;
-  matched?: { text?: { span: { start: number; end: number }; text: string } } | null;
+  matched?: { text?: { span: { start: number; end: number }; text: string; place?: { utf16: number[] } } } | null;
 }
 
 export interface LineResult {

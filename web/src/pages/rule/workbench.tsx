@@ -215,22 +215,24 @@ export function Workbench({ name, rule, begin, beginLines = "", origin }: Workbe
                 <button type="button" className="button" disabled={!dirty && lines === beginLines} onClick={discard}>
                   Discard
                 </button>
-                <button
-                  type="button"
-                  className="button plain"
-                  onClick={() => navigator.clipboard.writeText(`${location.origin}/rules/new${fragment(draft, lines)}`).then(() => toast("The link to this draft is copied."), toastError)}
-                >
-                  Copy link to draft
-                </button>
                 {rule && (
                   <ActButton className="danger rule-delete" refusal={refusal} onClick={() => setDeleting(true)}>
                     Delete…
                   </ActButton>
                 )}
               </div>
-              <p className="quiet">
-                <kbd>Ctrl</kbd> <kbd>Enter</kbd> saves.
-              </p>
+              <div className="row">
+                <span className="quiet">
+                  <kbd>Ctrl</kbd> <kbd>Enter</kbd> saves
+                </span>
+                <button
+                  type="button"
+                  className="button small plain"
+                  onClick={() => navigator.clipboard.writeText(`${location.origin}/rules/new${fragment(draft, lines)}`).then(() => toast("The link to this draft is copied."), toastError)}
+                >
+                  Copy link to draft
+                </button>
+              </div>
             </div>
           </Card>
         </div>

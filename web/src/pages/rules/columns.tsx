@@ -21,7 +21,7 @@ interface Shown {
 
 export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Column<Rule>[] {
   return [
-    { key: "priority", label: "Priority", width: "72px", number: true, sort: sorted("order"), cell: (rule) => rule.priority },
+    { key: "priority", label: "Priority", width: "76px", number: true, sort: sorted("order"), cell: (rule) => rule.priority },
     {
       key: "rule",
       label: "Rule",
@@ -38,7 +38,7 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
     {
       key: "state",
       label: "State",
-      width: "112px",
+      width: "116px",
       cell: (rule) => {
         const state = STATES[stateOf(rule)];
         return (
@@ -74,13 +74,13 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
           },
         ]
       : []),
-    { key: "1h", label: "1 h", width: "64px", number: true, sort: sorted("hits_1h"), cell: (rule) => count(known?.get(rule.id)?.hits_1h) },
-    { key: "24h", label: "24 h", width: "68px", number: true, sort: sorted("hits_24h"), cell: (rule) => count(known?.get(rule.id)?.hits_24h) },
-    { key: "30d", label: "30 d", width: "76px", number: true, sort: sorted("hits_30d"), cell: (rule) => count(known?.get(rule.id)?.hits_30d) },
+    { key: "1h", label: "1 h", width: "72px", number: true, sort: sorted("hits_1h"), cell: (rule) => count(known?.get(rule.id)?.hits_1h) },
+    { key: "24h", label: "24 h", width: "76px", number: true, sort: sorted("hits_24h"), cell: (rule) => count(known?.get(rule.id)?.hits_24h) },
+    { key: "30d", label: "30 d", width: "84px", number: true, sort: sorted("hits_30d"), cell: (rule) => count(known?.get(rule.id)?.hits_30d) },
     {
       key: "last",
       label: "Last match",
-      width: "100px",
+      width: "116px",
       number: true,
       sort: sorted("last_hit"),
       cell: (rule) => {

@@ -2,7 +2,7 @@
 
 import { Link } from "wouter";
 import { Chip } from "../../kit/marks";
-import { percent } from "../../kit/format";
+import { count, percent, rate } from "../../kit/format";
 import { looksFor, MATCH_WORDS, STATES, stateOf, type Insight, type Rule } from "./model";
 
 export function StateChip({ rule }: { rule: { is_active?: boolean | null; mode?: string | null } }) {
@@ -72,8 +72,8 @@ export function Findings({ rule, insight }: { rule: Rule; insight?: Insight }) {
           broad: {percent(insight.too_broad, 0)} of all events
         </Chip>
       )}
-      {insight.slow && (
-        <Chip tone="warning" title={typeof insight.slow === "string" ? insight.slow : "Its pattern takes long to match"}>
+      {insight.cost?.slow && (
+        <Chip tone="warning" title={`Matching it takes ${count(insight.cost.nanoseconds)} ns an event, ${rate(insight.cost.times_median)} times what the median rule takes`}>
           slow pattern
         </Chip>
       )}

@@ -24,8 +24,8 @@ export interface Insight {
   never_hit: boolean;
   shadowed?: Shadow | null;
   too_broad?: number | null;
-  /** Why matching it takes long. */
-  slow?: string | boolean | null;
+  /** What matching it costs; null where that is not known. */
+  cost?: { nanoseconds: number; times_median: number; slow: boolean } | null;
   /** Matches in each of the last 24 hours, the newest last. */
   hourly?: number[] | null;
 }
