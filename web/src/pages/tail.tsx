@@ -166,10 +166,11 @@ export default function TailPage() {
   );
 }
 
+const whole = (value: number) => (value < 10 ? rate(Math.round(value * 10) / 10) : count(value));
+
 /** "Showing 50 of 9,840/s" */
 function rateText({ heard, rates }: Tail, filtered: boolean): string {
   if (!heard) return "Listening…";
-  const whole = (value: number) => (value < 10 ? rate(Math.round(value * 10) / 10) : count(value));
   const about = rates.about ? "about " : "";
   const first = rates.matched - rates.shown < 0.1 ? `Showing all ${whole(rates.matched)}/s` : `Showing ${whole(rates.shown)} of ${about}${whole(rates.matched)}/s`;
   return filtered ? `${first} that match; ${whole(rates.total)}/s in all` : first;
