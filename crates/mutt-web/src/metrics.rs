@@ -35,6 +35,7 @@ pub const ENDPOINTS: [&str; 10] = [
 #[derive(Clone, Debug)]
 pub struct WebMetrics {
     endpoints: [Endpoint; ENDPOINTS.len()],
+    deprecated: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +62,13 @@ impl WebMetrics {
                     latency: latency.get_or_create_owned(&[label]),
                 }
             }),
+            deprecated: Counter::default(),
         };
+        registry.register(
+            "mutt_webui_api_deprecated_requests",
+            "Requests to v1 of the API, which will end",
+            metrics.deprecated.clone(),
+        );
         registry.register(
             "mutt_webui_api_requests",
             "Requests to the API; those answered 400 and above failed",
@@ -83,6 +90,9 @@ impl WebMetrics {
             endpoint.fail.inc();
         }
         endpoint.latency.observe(took.as_secs_f64());
+        if route.starts_with("/api/v1/") {
+            self.deprecated.inc();
+        }
     }
 }
 
@@ -129,13 +139,15 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = WebMetrics::register(&mut registry);
         metrics.count("/api/v2/rules/{id}", StatusCode::NOT_FOUND, Duration::ZERO);
+        metrics.count("/api/v1/rules", StatusCode::NOT_FOUND, Duration::ZERO);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
             r#"mutt_webui_api_requests_total{endpoint="slo",status="success"} 0"#,
             r#"mutt_webui_api_requests_total{endpoint="rules",status="success"} 0"#,
-            r#"mutt_webui_api_requests_total{endpoint="rules",status="fail"} 1"#,
-            r#"mutt_webui_api_latency_seconds_count{endpoint="rules"} 1"#,
+            r#"mutt_webui_api_requests_total{endpoint="rules",status="fail"} 2"#,
+            r#"mutt_webui_api_deprecated_requests_total 1"#,
+            r#"mutt_webui_api_latency_seconds_count{endpoint="rules"} 2"#,
             r#"mutt_webui_api_latency_seconds_count{endpoint="other"} 0"#,
         ] {
             assert!(
