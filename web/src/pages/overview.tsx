@@ -61,8 +61,8 @@ function Attention({ now }: { now: Now }) {
   const { attention, complete } = now.value;
   if (attention.length === 0 && complete) {
     return (
-      <Notice tone="ok">
-        <b>Nothing needs you.</b>{" "}
+      <Notice tone={now.stale ? "neutral" : "ok"}>
+        <b>{now.stale ? "Nothing needed you when last known." : "Nothing needs you."}</b>{" "}
         <span className="soft">
           Checked <Ago at={now.at} />.
         </span>

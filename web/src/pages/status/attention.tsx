@@ -36,12 +36,12 @@ export function AttentionList({ items, label = "What needs attention", here }: {
                 {item.detail}
               </span>
             )}
-            {item.page !== here && (
-              <Link href={item.page} aria-label={`${pageName(item.page)}: ${item.title}`}>
-                {pageName(item.page)} →
-              </Link>
-            )}
           </div>
+          {item.page !== here && (
+            <Link href={item.page} aria-label={`${pageName(item.page)}: ${item.title}`}>
+              {pageName(item.page)} →
+            </Link>
+          )}
         </li>
       ))}
     </ul>

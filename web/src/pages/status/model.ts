@@ -285,14 +285,19 @@ function since(at: string, clock: number): string {
   return seconds < 2 ? "now" : `${span(seconds).split(" ").slice(0, 2).join(" ")} ago`;
 }
 
+/** "in 3:12", to the second. */
 function until(at: string, clock: number): string {
   const seconds = Math.ceil((new Date(at).getTime() - clock) / 1000);
-  return seconds <= 0 ? "now" : `in ${span(seconds)}`;
+  if (seconds <= 0) return "now";
+  if (seconds >= 3600) return `in ${span(seconds)}`;
+  return `in ${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-/** What somebody else wrote, short enough for a sentence. */
+/** What somebody else wrote, fit for a sentence: short, and without characters that turn it around. */
 function short(text: string): string {
-  return text.length > 120 ? `${text.slice(0, 120)}…` : text;
+  // oxlint-disable-next-line no-control-regex
+  const plain = text.replaceAll(/[\u0000-\u001F\u007F-\u009F\u200E\u200F\u202A-\u202E\u2066-\u2069]/g, " ");
+  return plain.length > 120 ? `${plain.slice(0, 120)}…` : plain;
 }
 
 /** Where it is stuck, or that it flows; the cause comes before what follows from it. */
@@ -303,7 +308,7 @@ export function verdict(status: Status, clock: number): Verdict {
   const waiting = (alert?.depth ?? 0) + (queueOf(status, QUEUES.retry)?.depth ?? 0);
   const wait = waiting === 0 ? "No alert waits" : `${plural(waiting, "alert waits", "alerts wait")}${alert?.oldest_age_seconds ? `, the oldest for ${span(alert.oldest_age_seconds)}` : ""}`;
   if (!status.complete) {
-    return { tone: "critical", at: "ingest", title: "The store of the queues is away", text: status.error ?? "What waits in them is not known.", href: "/status" };
+    return { tone: "critical", at: "ingest", title: "The store of the queues is away", text: status.error ? short(status.error) : "What waits in them is not known.", href: "/status" };
   }
   if (circuit && !circuit.sink_configured) {
     return { tone: "warning", at: "sink", title: "No sink is set", text: `Alerts are kept until MOOG_WEBHOOK_URL says where to send them. ${wait}.`, href: "/delivery" };

@@ -23,11 +23,14 @@ export function Road({ now, explain = false, inside }: { now: Now; explain?: boo
   const clock = useServerClock(now);
   const places = stations(now.value, trends, clock);
   const judged = verdict(now.value, clock);
+  // That all was well once says nothing of now.
+  const tone = now.stale && judged.tone === "ok" ? "neutral" : judged.tone;
   return (
     <div className={`road-frame ${now.stale || !now.value.complete ? "stale" : ""}`}>
-      <p className={`road-verdict tone-${judged.tone}`}>
-        <Shape tone={judged.tone} />
+      <p className={`road-verdict tone-${tone}`}>
+        <Shape tone={tone} />
         <span>
+          {now.stale && "Last known: "}
           <b>{judged.href ? <Link href={judged.href}>{judged.title}</Link> : judged.title}.</b> <span className="wrap">{judged.text}</span>
         </span>
       </p>
