@@ -40,7 +40,7 @@ export interface Pod {
   per_second: number;
   /** Accepted while the store was away, and kept on this pod's disk until it is back. */
   spooled_events: number;
-  problems: string[];
+  problems: { code: string; text: string }[];
 }
 
 export interface Store {

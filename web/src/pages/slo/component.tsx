@@ -19,7 +19,7 @@ export function Component({ name, component }: { name: string; component: SloCom
     <Card title={words?.name ?? name} aside={<StateChip state={component.state} />}>
       <p className="soft">
         {words?.promise} Target:{" "}
-        {TARGET_KEYS[name] ? <Link href={link("/config", { key: TARGET_KEYS[name] })}>{percent(component.target, 3)}</Link> : percent(component.target, 3)} over {component.window_hours} h.
+        {TARGET_KEYS[name] ? <Link href={link("/config", { text: TARGET_KEYS[name] })}>{percent(component.target, 3)}</Link> : percent(component.target, 3)} over {component.window_hours} h.
       </p>
       <div className="slo-parts">
         <div className="stack">

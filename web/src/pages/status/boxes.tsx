@@ -22,7 +22,7 @@ export function PodBrief({ status, of: role }: { status: Status; of: Role }) {
           const tone: Tone = late(pod) ? "critical" : pod.problems.length > 0 || drifts(pod) || odd(pod, common) ? "warning" : "ok";
           const why = [late(pod) && "late", drifts(pod) && "clock", odd(pod, common) && pod.version, pod.problems.length > 0 && "problem"].filter(Boolean).join(", ");
           return (
-            <li key={pod.pod} title={pod.problems.join("\n") || undefined}>
+            <li key={pod.pod} title={pod.problems.map((each) => each.text).join("\n") || undefined}>
               <p>
                 <span className={`tone-${tone}`}>
                   <Shape tone={tone} />

@@ -160,7 +160,7 @@ export function stations(status: Status, trends: ReadonlyMap<string, number>, cl
         { label: "Oldest", value: ingest?.oldest_age_seconds == null ? "–" : span(ingest.oldest_age_seconds), title: "How long the first in the queue has waited", tone: lineTone(ageTone(ingest?.oldest_age_seconds)) },
         { label: "In work", value: count(ingest?.claimed), title: "Taken by an alerter that has not finished with them; another takes over if it dies." },
         ...growth(QUEUES.ingest, ingest?.depth),
-        ...(shed ? [{ label: "Limit", value: count(shed.ingest_limit), href: link("/config", { key: "max_ingest_queue_size" }), title: "When so many wait, senders are told to wait (503)." }] : []),
+        ...(shed ? [{ label: "Limit", value: count(shed.ingest_limit), href: link("/config", { text: "max_ingest_queue_size" }), title: "When so many wait, senders are told to wait (503)." }] : []),
       ],
     },
     {
@@ -203,7 +203,7 @@ export function stations(status: Status, trends: ReadonlyMap<string, number>, cl
               {
                 label: shed.mode === "defer" ? "Defers at" : "Sheds at",
                 value: count(shed.threshold),
-                href: link("/config", { key: "alerter_queue_shed_threshold" }),
+                href: link("/config", { text: "alerter_queue_shed_threshold" }),
                 title: `Shed (${shed.mode}): when so many alerts wait, ${SHED_MODES[shed.mode] ?? "load is shed"}.`,
               },
             ]

@@ -58,7 +58,7 @@ export function PodTable({ status }: { status: Status }) {
       <td className="num">
         <Time at={pod.started_at} precision="minute" />
       </td>
-      <td className="wrap">{pod.problems.length === 0 ? <span className="quiet">none</span> : <Flagged flag>{pod.problems.join("; ")}</Flagged>}</td>
+      <td className="wrap">{pod.problems.length === 0 ? <span className="quiet">none</span> : <Flagged flag>{pod.problems.map((each) => each.text).join("; ")}</Flagged>}</td>
     </tr>
   );
   return (
