@@ -1,7 +1,7 @@
 // Events: search of the audit trail. The whole search is in the address.
 
 import { useQueryClient } from "@tanstack/react-query";
-import { useCallback, type ReactNode } from "react";
+import { useCallback, useId, type ReactNode } from "react";
 import { Link } from "wouter";
 import { address } from "../api/client";
 import { ApiCall } from "../kit/code";
@@ -188,6 +188,7 @@ function When({ state, set }: { state: Search; set: Set }) {
   const utc = usePrefs().zone === "utc";
   const quick = !state.end && RANGES.some(([start]) => start === state.start);
   const zone = utc ? "UTC" : "local";
+  const id = useId();
   return (
     <>
       <ChosenFilter
@@ -201,18 +202,18 @@ function When({ state, set }: { state: Search; set: Set }) {
       />
       {!quick && (
         <>
-          <label>
-            From ({zone})
+          <div className="filter">
+            <label htmlFor={`${id}-from`}>From ({zone})</label>
             {isRelative(state.start) ? (
-              <input value={`${state.start.slice(1)} before now`} readOnly />
+              <input id={`${id}-from`} value={`${state.start.slice(1)} before now`} readOnly />
             ) : (
-              <input type="datetime-local" step="1" value={toInput(state.start, utc)} onChange={(event) => set({ start: fromInput(event.target.value, utc) })} />
+              <input id={`${id}-from`} type="datetime-local" step="1" value={toInput(state.start, utc)} onChange={(event) => set({ start: fromInput(event.target.value, utc) })} />
             )}
-          </label>
-          <label>
-            To ({zone})
-            <input type="datetime-local" step="1" value={toInput(moment(state.end) ?? "", utc)} onChange={(event) => set({ end: fromInput(event.target.value, utc) })} />
-          </label>
+          </div>
+          <div className="filter">
+            <label htmlFor={`${id}-to`}>To ({zone})</label>
+            <input id={`${id}-to`} type="datetime-local" step="1" value={toInput(moment(state.end) ?? "", utc)} onChange={(event) => set({ end: fromInput(event.target.value, utc) })} />
+          </div>
         </>
       )}
     </>

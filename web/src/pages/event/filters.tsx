@@ -42,6 +42,7 @@ interface TypedProps {
 
 /** A text filter that follows the address and changes it once one pauses or presses Enter. */
 export function TypedFilter({ label, value, set, placeholder, width = "150px", type = "text", min }: TypedProps) {
+  const id = useId();
   const [draft, setDraft] = useState(value);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
   useEffect(() => setDraft(value), [value]);
@@ -51,9 +52,10 @@ export function TypedFilter({ label, value, set, placeholder, width = "150px", t
     if (text.trim() !== value) set(text.trim());
   };
   return (
-    <label>
-      {label}
+    <div className="filter">
+      <label htmlFor={id}>{label}</label>
       <input
+        id={id}
         type={type}
         min={min}
         value={draft}
@@ -74,7 +76,7 @@ export function TypedFilter({ label, value, set, placeholder, width = "150px", t
         }}
         onBlur={() => commit(draft)}
       />
-    </label>
+    </div>
   );
 }
 
@@ -90,8 +92,8 @@ interface ChosenProps {
 export function ChosenFilter({ label, value, set, options, any = "any" }: ChosenProps) {
   const id = useId();
   return (
-    <label htmlFor={id}>
-      {label}
+    <div className="filter">
+      <label htmlFor={id}>{label}</label>
       <select id={id} value={value} onChange={(event) => set(event.target.value)} style={{ maxWidth: "220px" }}>
         <option value="">{any}</option>
         {options.map(([each, text]) => (
@@ -101,7 +103,7 @@ export function ChosenFilter({ label, value, set, options, any = "any" }: Chosen
         ))}
         {value !== "" && !options.some(([each]) => each === value) && <option value={value}>{oneLine(value, 40)}</option>}
       </select>
-    </label>
+    </div>
   );
 }
 
