@@ -120,6 +120,13 @@ export function PayloadSent({ road, row }: { road: Road; row?: AuditRow }) {
       </div>
     );
   }
+  if (!row && road.deliveries.length > 0) {
+    return (
+      <Empty title="What was sent is not on record">
+        <p>It was sent, but MUTT does not keep payloads, and there is no audit row to show the alert from.</p>
+      </Empty>
+    );
+  }
   if (!row?.forwarded_to_moog) {
     return (
       <Empty title="No payload was sent" good={row !== undefined}>
@@ -141,7 +148,7 @@ export function PayloadSent({ road, row }: { road: Road; row?: AuditRow }) {
   return (
     <div className="stack tight">
       <Notice tone="info">
-        MUTT does not keep the payload of an alert that was delivered. This is the alert it is made of, from the audit row; the same <code>external_id</code> goes out with every attempt.
+        MUTT does not keep the payloads it sends. This is the alert they are made of, from the audit row; every attempt has the same <code>external_id</code>.
       </Notice>
       <Json value={told} label="The alert" />
     </div>

@@ -11,7 +11,7 @@ export interface Sentence {
 
 const seconds = (from: string, to: string | number) => (new Date(to).getTime() - new Date(from).getTime()) / 1000;
 
-/** When it came in, as far as that is on record. */
+/** The first moment on record: its receipt, or its first step where the receipt is not known. */
 export function began(road: Road): string | undefined {
   return road.audit[0]?.received_at ?? road.timeline[0]?.at;
 }
@@ -32,16 +32,17 @@ const times = (n: number) => (n === 1 ? "1 attempt" : `${count(n)} attempts`);
 /** The sentence that whoever is woken reads first. */
 export function inWords(road: Road, now: number): Sentence {
   const row = road.audit.at(-1);
-  const start = began(road);
+  const start = road.audit[0]?.received_at;
   const success = delivered(road);
   const dead = road.dead_letters.at(-1);
   const after = (at: string | number) => (start ? `, ${span(Math.max(0, seconds(start, at)))} after it was received` : "");
   if (dead) {
+    const why = dead.detail.replace(/[.\s]+$/, "") || dead.reason.replaceAll("_", " ");
     return {
       tone: "critical",
       text: success
-        ? `Delivered once, then put into the dead letter queue ${dead.queue}: ${dead.detail}.`
-        : `Not delivered: it lies in the dead letter queue ${dead.queue} after ${times(dead.attempts)}. ${dead.detail}.`,
+        ? `Delivered once, then put into the dead letter queue ${dead.queue}: ${why}.`
+        : `Not delivered: it lies in the dead letter queue ${dead.queue}${dead.attempts > 0 ? ` after ${times(dead.attempts)}` : ""}. ${why}.`,
     };
   }
   if (success) {
@@ -119,11 +120,10 @@ export function entries(road: Road): Entry[] {
     if (before) {
       const wait = seconds(before.at, step.at) - (attempt ? attempt.latency_ms / 1000 : 0);
       if (wait >= GAP) {
-        const why = before.failed
-          ? `waited ${span(wait)} before it was tried again: retry delay, or the circuit was open`
-          : attempt
-            ? `waited ${span(wait)} in the alert queue`
-            : `${span(wait)} passed`;
+        let why = `${span(wait)} passed`;
+        if (letter) why = `${span(wait)} passed until it was given up`;
+        else if (before.failed) why = `waited ${span(wait)} before it was tried again: retry delay, or the circuit was open`;
+        else if (attempt) why = `waited ${span(wait)} in the alert queue`;
         all.push({ kind: "gap", seconds: wait, why });
       }
     }

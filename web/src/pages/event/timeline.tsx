@@ -3,7 +3,7 @@
 
 import { Link } from "wouter";
 import { useStatus } from "../../api/live";
-import { handling, span } from "../../kit/format";
+import { handling, plural, span } from "../../kit/format";
 import { Shape, type Tone } from "../../kit/marks";
 import { Notice } from "../../kit/page";
 import { Time, useNow } from "../../kit/time";
@@ -123,7 +123,7 @@ function Words({ entry }: { entry: Exclude<Entry, { kind: "gap" }> }) {
     return (
       <>
         in <Link href={link("/dlq", { queue: letter.queue })}>queue {letter.queue}</Link>, {letter.reason.replaceAll("_", " ")}
-        {letter.replays > 0 ? `, replayed ${letter.replays} times` : ""}
+        {letter.replays > 0 ? `, replayed ${plural(letter.replays, "time")}` : ""}
         <pre className="road-answer">{visible(letter.detail)}</pre>
       </>
     );
