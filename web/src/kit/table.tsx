@@ -2,7 +2,7 @@
 // and keys (j/k or arrows, Enter opens, x selects, Shift-x up to here).
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState, type ReactNode } from "react";
+import { memo, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { count } from "./format";
 import { useKeys } from "./keys";
 
@@ -113,6 +113,22 @@ export function Table<T>({
     X: () => (selection ? select(current, true) : false),
   });
 
+  const latest = useRef({ rows, onOpen, select });
+  useEffect(() => {
+    latest.current = { rows, onOpen, select };
+  });
+  const acts = useMemo<Acts>(
+    () => ({
+      point: setCurrent,
+      open: (index) => {
+        const { rows, onOpen } = latest.current;
+        if (rows[index] !== undefined) onOpen?.(rows[index]);
+      },
+      select: (index, range) => latest.current.select(index, range),
+    }),
+    [],
+  );
+
   const before = items[0]?.start ?? 0;
   const after = virtual.getTotalSize() - (items.at(-1)?.end ?? 0);
   const span = columns.length + (selection ? 1 : 0);
@@ -166,36 +182,17 @@ export function Table<T>({
               const row = rows[item.index]!;
               const key = rowKey(row);
               return (
-                <tr
+                <Row
                   key={key}
-                  aria-rowindex={item.index + 2}
-                  aria-selected={selection ? selection.chosen.has(key) : undefined}
-                  data-current={item.index === current}
-                  data-open-able={onOpen ? "" : undefined}
-                  style={{ height: `${rowHeight}px` }}
-                  onClick={(event) => {
-                    setCurrent(item.index);
-                    const target = event.target as HTMLElement;
-                    if (target.closest("a, button, input, label") || String(getSelection())) return;
-                    onOpen?.(row);
-                  }}
-                >
-                  {selection && (
-                    <td>
-                      <input
-                        type="checkbox"
-                        aria-label="Select this row"
-                        checked={selection.chosen.has(key)}
-                        onChange={(event) => select(item.index, (event.nativeEvent as MouseEvent).shiftKey === true)}
-                      />
-                    </td>
-                  )}
-                  {columns.map((column) => (
-                    <td key={column.key} className={column.number ? "num" : undefined}>
-                      {column.cell(row)}
-                    </td>
-                  ))}
-                </tr>
+                  row={row}
+                  index={item.index}
+                  columns={columns}
+                  height={rowHeight}
+                  chosen={selection?.chosen.has(key)}
+                  current={item.index === current}
+                  opens={onOpen !== undefined}
+                  acts={acts}
+                />
               );
             })}
             {after > 0 && (
@@ -216,3 +213,51 @@ export function Table<T>({
     </div>
   );
 }
+
+interface Acts {
+  point: (index: number) => void;
+  open: (index: number) => void;
+  select: (index: number, range: boolean) => void;
+}
+
+interface RowProps<T> {
+  row: T;
+  index: number;
+  columns: Column<T>[];
+  height: number;
+  /** Whether it is selected; undefined where nothing can be. */
+  chosen?: boolean;
+  current: boolean;
+  opens: boolean;
+  acts: Acts;
+}
+
+// While one scrolls, a row that stays in sight is not made again.
+const Row = memo(function Row<T>({ row, index, columns, height, chosen, current, opens, acts }: RowProps<T>) {
+  return (
+    <tr
+      aria-rowindex={index + 2}
+      aria-selected={chosen}
+      data-current={current}
+      data-open-able={opens ? "" : undefined}
+      style={{ height: `${height}px` }}
+      onClick={(event) => {
+        acts.point(index);
+        const target = event.target as HTMLElement;
+        if (target.closest("a, button, input, label") || String(getSelection())) return;
+        acts.open(index);
+      }}
+    >
+      {chosen !== undefined && (
+        <td>
+          <input type="checkbox" aria-label="Select this row" checked={chosen} onChange={(event) => acts.select(index, (event.nativeEvent as MouseEvent).shiftKey === true)} />
+        </td>
+      )}
+      {columns.map((column) => (
+        <td key={column.key} className={column.number ? "num" : undefined}>
+          {column.cell(row)}
+        </td>
+      ))}
+    </tr>
+  );
+}) as <T>(props: RowProps<T>) => ReactNode;
