@@ -231,7 +231,7 @@ export default function Rules() {
                 onOpen={(rule) => navigate(`/rules/${rule.id}`)}
                 rowKeys={{ e: (rule) => navigate(`/rules/${rule.id}`) }}
                 selection={{ chosen, set: setChosen }}
-                rowHeight={30}
+                rowHeight={50}
                 foot={
                   <>
                     {url.sort !== "order" && (

@@ -27,11 +27,12 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
       label: "Rule",
       cell: (rule) => (
         <>
-          <Link href={`/rules/${rule.id}`} title={rule.description ?? undefined}>
-            #{rule.id}
-          </Link>{" "}
-          <Findings rule={rule} insight={known?.get(rule.id)} /> <Looks rule={rule} />
-          {rule.description && <span className="quiet"> {rule.description}</span>}
+          <div className="rule-line" title={rule.match_string ?? undefined}>
+            <Link href={`/rules/${rule.id}`}>#{rule.id}</Link> <Looks rule={rule} />
+          </div>
+          <div className="rule-line" title={rule.description ?? undefined}>
+            <Findings rule={rule} insight={known?.get(rule.id)} /> {rule.description && <bdi className="quiet">{rule.description}</bdi>}
+          </div>
         </>
       ),
     },
@@ -58,9 +59,22 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
         );
       },
     },
-    { key: "prod", label: "Production", width: "130px", cell: (rule) => <Chip tone={handlingTone(rule.prod_handling)}>{handling(rule.prod_handling)}</Chip> },
-    { key: "dev", label: "Development", width: "130px", cell: (rule) => <Chip tone={handlingTone(rule.dev_handling)}>{handling(rule.dev_handling)}</Chip> },
-    { key: "team", label: "Team", width: "88px", cell: (rule) => <bdi title={rule.team_assignment}>{rule.team_assignment}</bdi> },
+    {
+      key: "handling",
+      label: "Handling",
+      width: "188px",
+      cell: (rule) => (
+        <>
+          <div className="rule-line">
+            <Chip tone={handlingTone(rule.prod_handling)}>{handling(rule.prod_handling)}</Chip>
+          </div>
+          <div className="rule-line quiet">
+            development: {handling(rule.dev_handling)}
+          </div>
+        </>
+      ),
+    },
+    { key: "team", label: "Team", width: "96px", cell: (rule) => <bdi title={rule.team_assignment}>{rule.team_assignment}</bdi> },
     ...([...(known?.values() ?? [])].some((insight) => insight.hourly)
       ? [
           {
