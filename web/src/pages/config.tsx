@@ -16,6 +16,7 @@ import { allowedWords, inGroups, settings, valueWords, type Setting } from "./co
 import "../styles/config.css";
 
 export default function Configuration() {
+  const refusal = useRefusal("admin");
   const [url, set] = useUrlState({ text: "", origin: "", edit: "", history: "" });
   const paused = usePaused();
   const client = useQueryClient();
@@ -85,7 +86,7 @@ export default function Configuration() {
           </p>
         </Card>
       </div>
-      {editing && <Edit key={`edit ${editing.name}`} setting={editing} onClose={() => set({ edit: "" })} onSaved={saved} />}
+      {editing && !refusal && <Edit key={`edit ${editing.name}`} setting={editing} onClose={() => set({ edit: "" })} onSaved={saved} />}
       {told && <History key={`history ${told.name}`} setting={told} onClose={() => set({ history: "" })} onSaved={saved} />}
       <ApiCall path="/api/v2/config" />
     </Page>

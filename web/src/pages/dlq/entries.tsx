@@ -107,9 +107,11 @@ export function Entries({ queue, url, set, onJob }: { queue: Queue | undefined; 
         <span className="quiet">{QUEUES[name]?.about}</span>
       </p>
       {name === "dead" && rows.length > 0 && (
-        <Notice tone="warning">
-          Poison is what failed again after every automatic replay. Open an entry to see why it stopped; mend the cause first, then replay it, or discard it with a reason.
-        </Notice>
+        <div className="dlq-note">
+          <Notice tone="warning">
+            Poison is what failed again after every automatic replay. Open an entry to see why it stopped; mend the cause first, then replay it, or discard it with a reason.
+          </Notice>
+        </div>
       )}
       <Filters key={JSON.stringify(FILTERS.map((each) => url[each]))} url={url} set={set} />
       {query.error && !query.data && <Problem error={query.error} retry={() => void query.refetch()} />}
