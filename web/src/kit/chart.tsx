@@ -37,6 +37,17 @@ interface ChartProps {
 
 const plain = (value: number) => value.toLocaleString("en", { maximumFractionDigits: value >= 100 ? 0 : 2 });
 
+/** Points without a neighbour, which no line shows. */
+function lonely(chart: uPlot, index: number): number[] {
+  const values = chart.data[index]!;
+  const [from, to] = chart.series[0]!.idxs ?? [0, values.length - 1];
+  const found: number[] = [];
+  for (let at = from; at <= to; at++) {
+    if (values[at] != null && values[at - 1] == null && values[at + 1] == null) found.push(at);
+  }
+  return found;
+}
+
 /** 21:00, 21:00:30 where seconds matter, the day (11-20) where one begins. */
 function tick(seconds: number, step: number, zone: "local" | "utc"): string {
   const date = new Date(seconds * 1000);
@@ -99,7 +110,7 @@ export function Chart({ label, times, series, height = 180, unit = "", marks = [
             fill: each.fill ? color(`--series-${each.color}`).replace(")", " / 12%)").replace(/^rgb\(([^)]*)\)/, (_, parts: string) => `rgb(${parts.replaceAll(",", "")})`) : undefined,
             width: 1.5,
             dash: each.dash,
-            points: { show: false },
+            points: { show: false, size: 4, filter: lonely },
             value: (_: uPlot, value: number | null) => (value == null ? "–" : `${latest.current.format(value)}${unit ? ` ${unit}` : ""}`),
           })),
         ],
