@@ -11,7 +11,7 @@ import { AttentionList, Interrupted } from "./status/attention";
 import { useHistory, useNowStatus, type Now, type Span } from "./status/now";
 import { Road } from "./status/road";
 import { Words } from "./status/words";
-import { Depths, Rates, SPANS } from "./overview/rates";
+import { Depths, Rates, SPANS, defaultSpan } from "./overview/rates";
 import { FirstRun, nothingYet } from "./overview/first-run";
 import { SloSummary } from "./overview/slo";
 import { BusyHosts, BusyRules, Changes } from "./overview/top";
@@ -19,10 +19,10 @@ import "../styles/overview.css";
 
 export default function Overview() {
   const { now, error, retry } = useNowStatus();
-  const [state, set] = useUrlState({ span: "day" });
-  const span: Span = SPANS.find((each) => each.id === state.span)?.id ?? "day";
-  const shown = useHistory(span);
+  const [state, set] = useUrlState({ span: "" });
   const day = useHistory("day");
+  const span: Span = SPANS.find((each) => each.id === state.span)?.id ?? defaultSpan(day.data);
+  const shown = useHistory(span);
   return (
     <Page title="Overview" about="Whether anything needs you, where every event is right now, and how it has been. Each number leads to what is behind it.">
       {now ? (
@@ -74,7 +74,7 @@ function Attention({ now }: { now: Now }) {
     <Card
       title="Needs attention"
       aside={
-        <Chip tone={critical > 0 ? "critical" : "warning"}>
+        <Chip tone={attention[0]?.severity ?? "critical"}>
           {count(attention.length)}
           {critical > 0 && critical < attention.length ? `, ${critical} critical` : critical > 0 ? " critical" : ""}
         </Chip>

@@ -31,11 +31,19 @@ function perSecond(history: History, name: keyof History["series"]): (number | n
   return points.slice(0, -1).map((value, index) => (value === null || start + (index + 1) * step <= since ? null : value / history.step_seconds));
 }
 
-/** Events per second on average over what was counted of these steps. */
-function average(history: History | undefined): number | null {
-  if (!history) return null;
-  const known = perSecond(history, "received").filter((value) => value !== null);
+/** Events per second on average over the last of these minutes, as far as they were counted. */
+function average(day: History | undefined, minutes: number): number | null {
+  if (!day) return null;
+  const known = perSecond(day, "received")
+    .slice(-minutes)
+    .filter((value) => value !== null);
   return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+}
+
+/** The time to show at first: a day, or an hour where MUTT has hardly counted longer. */
+export function defaultSpan(day: History | undefined): Span {
+  const since = day?.counted_since;
+  return since && Date.now() - new Date(since).getTime() < 2 * 3_600_000 ? "hour" : "day";
 }
 
 export function Rates({
@@ -53,9 +61,9 @@ export function Rates({
 }) {
   const figures = [
     { label: "last minute", value: rates.current_rate_1m / 60 },
-    { label: "15 minutes", value: rates.avg_rate_15m / 60 },
-    { label: "1 hour", value: rates.avg_rate_1h / 60 },
-    { label: "24 hours", value: average(day) },
+    { label: "15 minutes", value: average(day, 15) ?? rates.avg_rate_15m / 60 },
+    { label: "1 hour", value: average(day, 60) ?? rates.avg_rate_1h / 60 },
+    { label: "24 hours", value: average(day, 1440) },
   ];
   return (
     <Card
@@ -90,7 +98,7 @@ function RateChart({ history }: { history: History }) {
       { label: "Delivered", values: perSecond(history, "delivered"), color: 2 },
       { label: "Failed", values: perSecond(history, "failed"), color: 3 },
     ];
-    if (history.series.dropped?.some(Boolean)) series.push({ label: "Dropped", values: perSecond(history, "dropped"), color: 4, dash: [4, 3] });
+    if (history.series.dropped?.some(Boolean)) series.push({ label: "Not taken", values: perSecond(history, "dropped"), color: 4, dash: [4, 3] });
     return { times: steps(history), series, marks: history.marks.map((mark) => ({ at: mark.at, text: `${mark.title} (${mark.who})` })) };
   }, [history]);
   if (history.counted_since === null) {

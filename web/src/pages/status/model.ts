@@ -47,9 +47,11 @@ export const QUEUES = {
   dlq: (name: string) => `mutt:dlq:${name}`,
 };
 
-/** From here on somebody should look, and from there on at once; in seconds. */
-const OLD = 60;
-const VERY_OLD = 300;
+/** How long the oldest may wait, in seconds, before somebody should look, and at once; the server warns at the same ages. */
+const OLD = { ingest: [60, 300], alert: [300, 900] } as const;
+
+/** Reasons for which messages are lost, or refused although their senders did nothing wrong. */
+const LOST = new Set(["kernel", "queue_full", "redis_error", "store_error", "shed"]);
 
 export const ROLES: Record<Role, { name: string; does: string }> = {
   ingestor: { name: "Ingestor", does: "receives events and puts them on disk before it answers" },
@@ -68,9 +70,19 @@ function podsOf(status: Status, role: Role): number | undefined {
   return status.roles.find((each) => each.role === role)?.pods;
 }
 
-function ageTone(seconds: number | null | undefined): Tone {
-  if (seconds == null || seconds < OLD) return "neutral";
-  return seconds < VERY_OLD ? "warning" : "critical";
+function ageTone(which: keyof typeof OLD, seconds: number | null | undefined): Tone {
+  const [warning, critical] = OLD[which];
+  if (seconds == null || seconds < warning) return "neutral";
+  return seconds < critical ? "warning" : "critical";
+}
+
+/** Messages that were not taken: lost, and refused for what their senders did. Per second, with the reasons. */
+function notTaken(status: Status): Record<"lost" | "refused", { rate: number; reasons: string }> {
+  const of = (lost: boolean) => {
+    const some = Object.entries(status.road.dropped.by_reason).filter(([reason, each]) => each > 0 && LOST.has(reason) === lost);
+    return { rate: some.reduce((sum, [, each]) => sum + each, 0), reasons: some.map(([reason, each]) => `${reason} ${rate(each)}/s`).join(", ") };
+  };
+  return { lost: of(true), refused: of(false) };
 }
 
 /** "grows by 12/s", "empty in about 3 m"; nothing while it hardly moves. */
@@ -96,6 +108,12 @@ function letters(status: Status, name: string, label = "Dead letters"): Line {
   };
 }
 
+/** An old queue entry by the queue's name; a dead letter may wait as long as it likes. */
+export function waitsLong(queue: string, seconds: number | null): boolean {
+  const which = queue === QUEUES.ingest ? "ingest" : queue === QUEUES.alert ? "alert" : undefined;
+  return which !== undefined && ageTone(which, seconds) !== "neutral";
+}
+
 export function stations(status: Status, trends: ReadonlyMap<string, number>, clock: number): Station[] {
   const { road, circuit, shed } = status;
   const ingest = queueOf(status, QUEUES.ingest);
@@ -105,7 +123,7 @@ export function stations(status: Status, trends: ReadonlyMap<string, number>, cl
   const unknown: Partial<Station> = status.complete ? {} : { tone: "neutral", word: "Unknown" };
   const missing = (role: Role): Partial<Station> => (podsOf(status, role) === 0 ? { tone: "critical", word: `No ${role}` } : {});
   const shedding = Boolean(shed && alert && alert.depth >= shed.threshold);
-  const dropped = Object.entries(road.dropped.by_reason).filter(([, each]) => each > 0);
+  const { lost, refused } = notTaken(status);
   const sources = Object.entries(road.received.by_source).toSorted(([, a], [, b]) => b - a);
   const decided = road.decided.handled + road.decided.unhandled;
   const growth = (name: string, depth: number | undefined): Line[] => {
@@ -123,19 +141,24 @@ export function stations(status: Status, trends: ReadonlyMap<string, number>, cl
       value: rate(road.received.per_second),
       unit: "events/s",
       href: "/tail",
-      tone: road.dropped.per_second > 0 ? "critical" : spooled > 0 ? "warning" : "ok",
-      word: road.dropped.per_second > 0 ? "Dropping" : spooled > 0 ? "Spooling" : undefined,
+      tone: lost.rate > 0 ? "critical" : spooled > 0 ? "warning" : "ok",
+      word: lost.rate > 0 ? "Dropping" : spooled > 0 ? "Spooling" : undefined,
       ...missing("ingestor"),
       lines: [
         ...sources.map(([source, each]) => ({ label: source, value: rate(each), href: link("/tail", { source }), title: `Events per second by ${source}` })),
         {
           label: "Dropped",
-          value: `${rate(road.dropped.per_second)}/s`,
+          value: `${rate(lost.rate)}/s`,
           href: "/status",
-          tone: road.dropped.per_second > 0 ? ("critical" as const) : undefined,
-          title: dropped.length
-            ? `Not taken, by reason: ${dropped.map(([reason, each]) => `${reason} ${rate(each)}/s`).join(", ")}`
-            : "Messages that were not taken, whatever the reason. Each has a counter and a reason.",
+          tone: lost.rate > 0 ? ("critical" as const) : undefined,
+          title: lost.rate > 0 ? `Not taken, by reason: ${lost.reasons}` : "Messages that were not taken though their senders did nothing wrong. Each has a counter and a reason.",
+        },
+        {
+          label: "Refused",
+          value: `${rate(refused.rate)}/s`,
+          href: "/status",
+          tone: refused.rate > 0 ? ("warning" as const) : undefined,
+          title: refused.rate > 0 ? `Sent wrongly, by reason: ${refused.reasons}` : "Messages that were sent wrongly: no JSON, a wrong key, a missing field. Their senders are told.",
         },
         ...(spooled > 0
           ? [{ label: "Spooled", value: count(spooled), href: "/status", tone: "warning" as const, title: "Accepted while the store is away; on the ingestors’ own disks until it is back." }]
@@ -151,13 +174,13 @@ export function stations(status: Status, trends: ReadonlyMap<string, number>, cl
       value: count(ingest?.depth),
       unit: ingest?.depth === 1 ? "event" : "events",
       href: "/status",
-      tone: ageTone(ingest?.oldest_age_seconds),
-      word: ageTone(ingest?.oldest_age_seconds) === "neutral" ? undefined : "Behind",
+      tone: ageTone("ingest", ingest?.oldest_age_seconds),
+      word: ageTone("ingest", ingest?.oldest_age_seconds) === "neutral" ? undefined : "Behind",
       ...(shed && ingest && ingest.depth >= shed.ingest_limit ? { tone: "critical" as const, word: "Full" } : {}),
       ...unknown,
       full: shed && ingest && ingest.depth > shed.ingest_limit / 100 ? { share: ingest.depth / shed.ingest_limit, label: `Filled, of ${count(shed.ingest_limit)}` } : undefined,
       lines: [
-        { label: "Oldest", value: ingest?.oldest_age_seconds == null ? "–" : span(ingest.oldest_age_seconds), title: "How long the first in the queue has waited", tone: lineTone(ageTone(ingest?.oldest_age_seconds)) },
+        { label: "Oldest", value: ingest?.oldest_age_seconds == null ? "–" : span(ingest.oldest_age_seconds), title: "How long the first in the queue has waited", tone: lineTone(ageTone("ingest", ingest?.oldest_age_seconds)) },
         { label: "In work", value: count(ingest?.claimed), title: "Taken by an alerter that has not finished with them; another takes over if it dies." },
         ...growth(QUEUES.ingest, ingest?.depth),
         ...(shed ? [{ label: "Limit", value: count(shed.ingest_limit), href: link("/config", { text: "max_ingest_queue_size" }), title: "When so many wait, senders are told to wait (503)." }] : []),
@@ -190,12 +213,12 @@ export function stations(status: Status, trends: ReadonlyMap<string, number>, cl
       value: count(alert?.depth),
       unit: alert?.depth === 1 ? "alert" : "alerts",
       href: "/delivery",
-      tone: shed && alert && alert.depth >= shed.warn_threshold && ageTone(alert.oldest_age_seconds) === "neutral" ? "warning" : ageTone(alert?.oldest_age_seconds),
-      word: ageTone(alert?.oldest_age_seconds) !== "neutral" ? "Waiting" : shed && alert && alert.depth >= shed.warn_threshold ? "Long" : undefined,
+      tone: shed && alert && alert.depth >= shed.warn_threshold && ageTone("alert", alert.oldest_age_seconds) === "neutral" ? "warning" : ageTone("alert", alert?.oldest_age_seconds),
+      word: ageTone("alert", alert?.oldest_age_seconds) !== "neutral" ? "Waiting" : shed && alert && alert.depth >= shed.warn_threshold ? "Long" : undefined,
       ...unknown,
       full: shed && alert && alert.depth > shed.threshold / 20 ? { share: alert.depth / shed.threshold, label: `Filled, of ${count(shed.threshold)} where shedding begins` } : undefined,
       lines: [
-        { label: "Oldest", value: alert?.oldest_age_seconds == null ? "–" : span(alert.oldest_age_seconds), title: "How long the first in the queue has waited", href: "/delivery", tone: lineTone(ageTone(alert?.oldest_age_seconds)) },
+        { label: "Oldest", value: alert?.oldest_age_seconds == null ? "–" : span(alert.oldest_age_seconds), title: "How long the first in the queue has waited", href: "/delivery", tone: lineTone(ageTone("alert", alert?.oldest_age_seconds)) },
         { label: "To retry", value: count(retry?.depth), href: "/delivery", title: "Failed once or more; each waits longer from attempt to attempt." },
         ...growth(QUEUES.alert, alert?.depth),
         ...(shed
@@ -330,11 +353,9 @@ export function verdict(status: Status, clock: number): Verdict {
   ] as const) {
     if (podsOf(status, role) === 0) return { tone: "critical", at, title: `Stuck: no ${role} is running`, text: `${what} until one starts.`, href: "/status" };
   }
-  if (road.dropped.per_second > 0) {
-    const reasons = Object.entries(road.dropped.by_reason)
-      .filter(([, each]) => each > 0)
-      .map(([reason, each]) => `${reason} ${rate(each)}/s`);
-    return { tone: "critical", at: "receive", title: `Messages are not taken: ${rate(road.dropped.per_second)} per second`, text: `By reason: ${reasons.join(", ") || "unknown"}.`, href: "/status" };
+  const { lost } = notTaken(status);
+  if (lost.rate > 0) {
+    return { tone: "critical", at: "receive", title: `Messages are not taken: ${rate(lost.rate)} per second`, text: `By reason: ${lost.reasons}.`, href: "/status" };
   }
   if (shed && alert && alert.depth >= shed.threshold) {
     return {
@@ -345,19 +366,19 @@ export function verdict(status: Status, clock: number): Verdict {
       href: "/delivery",
     };
   }
-  if ((ingest?.oldest_age_seconds ?? 0) >= OLD) {
+  if (ageTone("ingest", ingest?.oldest_age_seconds) !== "neutral") {
     return {
-      tone: ageTone(ingest?.oldest_age_seconds),
+      tone: ageTone("ingest", ingest?.oldest_age_seconds),
       at: "ingest",
       title: "Deciding is behind",
       text: `${plural(ingest!.depth, "event waits", "events wait")}, the oldest for ${span(ingest!.oldest_age_seconds)}. More alerters, or fewer and simpler rules, help.`,
       href: "/status",
     };
   }
-  if ((alert?.oldest_age_seconds ?? 0) >= OLD) {
+  if (ageTone("alert", alert?.oldest_age_seconds) !== "neutral") {
     const limited = status.rate_limit && status.rate_limit.used >= status.rate_limit.limit;
     return {
-      tone: ageTone(alert?.oldest_age_seconds),
+      tone: ageTone("alert", alert?.oldest_age_seconds),
       at: "alert",
       title: "Delivery is behind",
       text: `${wait}.${limited ? ` The rate limit of ${count(status.rate_limit!.limit)} per ${span(status.rate_limit!.period_seconds)} is used up.` : ""}`,

@@ -5,8 +5,8 @@ import { span } from "../../kit/format";
 
 /** Heartbeats go out every few seconds; after this many without one it is late. */
 export const LATE_SECONDS = 15;
-/** A clock that is off by this much makes times of events wrong. */
-export const DRIFT_SECONDS = 1;
+/** A clock that is off by more makes times of events wrong; the server warns from there on. */
+export const DRIFT_SECONDS = 5;
 
 /** The versions that run, the most frequent first. */
 export function versions(pods: Pod[]): { version: string; pods: number }[] {

@@ -6,7 +6,7 @@ import { count, rate, span } from "../../kit/format";
 import { Chip, Shape } from "../../kit/marks";
 import { Ago, Time } from "../../kit/time";
 import { STORES } from "./boxes";
-import { ROLES, QUEUES, trendText } from "./model";
+import { ROLES, QUEUES, trendText, waitsLong } from "./model";
 import { useTrends } from "./now";
 import { drifts, late, latency, megabytes, odd, seen, versions } from "./pods";
 
@@ -103,7 +103,7 @@ export function PodTable({ status }: { status: Status }) {
 }
 
 function offset(seconds: number): string {
-  if (Math.abs(seconds) < 0.01) return "exact";
+  if (Math.abs(seconds) < 0.1) return "exact";
   return `${span(Math.abs(seconds))} ${seconds > 0 ? "ahead" : "behind"}`;
 }
 
@@ -155,7 +155,7 @@ export function QueueTable({ status }: { status: Status }) {
                 <td className="num">{trendText(queue.depth, trends.get(queue.name)) ?? <span className="quiet">–</span>}</td>
                 <td className="num">{count(queue.claimed)}</td>
                 <td className="num" title={queue.oldest ?? undefined}>
-                  {queue.oldest_age_seconds == null ? <span className="quiet">–</span> : <Flagged flag={!dead && queue.oldest_age_seconds >= 60}>{span(queue.oldest_age_seconds)}</Flagged>}
+                  {queue.oldest_age_seconds == null ? <span className="quiet">–</span> : <Flagged flag={waitsLong(queue.name, queue.oldest_age_seconds)}>{span(queue.oldest_age_seconds)}</Flagged>}
                 </td>
                 <td className="soft">{words?.holds}</td>
                 <td>
