@@ -59,3 +59,14 @@ export function ActButton({
     </button>
   );
 }
+
+/** A control among `.filters`; the label stands above it and is its whole name. */
+export function Filter({ label, children }: { label: string; children: ReactElement<ControlProps> }) {
+  const id = useId();
+  return (
+    <div className="filter">
+      <label htmlFor={id}>{label}</label>
+      {cloneElement(children, { id })}
+    </div>
+  );
+}

@@ -5,6 +5,7 @@ import { useMemo, useState } from "react";
 import { Link } from "wouter";
 import { address, api, ok } from "../api/client";
 import { ApiCall } from "../kit/code";
+import { Filter } from "../kit/field";
 import { plural } from "../kit/format";
 import { Chip } from "../kit/marks";
 import { Empty, Loading, Notice, Page, Problem } from "../kit/page";
@@ -16,12 +17,12 @@ import { OPERATIONS, TABLES, recordOf, summary, tableWords, type Change } from "
 import "../styles/config-audit.css";
 
 const FILTERS = { changed_by: "", operation: "", table_name: "", record_id: "", start_date: "", end_date: "", correlation_id: "" };
-type Filters = typeof FILTERS;
-const NAMES = Object.keys(FILTERS) as (keyof Filters)[];
+type Values = typeof FILTERS;
+const NAMES = Object.keys(FILTERS) as (keyof Values)[];
 
 export default function ConfigAudit() {
   const [url, set] = useUrlState({ ...FILTERS, id: "" });
-  const filter = useMemo(() => Object.fromEntries(NAMES.filter((name) => url[name]).map((name) => [name, url[name]])) as Partial<Filters>, [url]);
+  const filter = useMemo(() => Object.fromEntries(NAMES.filter((name) => url[name]).map((name) => [name, url[name]])) as Partial<Values>, [url]);
   const query = useInfiniteQuery({
     queryKey: ["config-audit", filter],
     queryFn: ({ pageParam }) => ok(api.GET("/api/v2/config-audit", { params: { query: { ...filter, page: pageParam, page_size: 100 } } })),
@@ -36,7 +37,7 @@ export default function ConfigAudit() {
   return (
     <Page title="Config audit" about="Every change of rules, hosts, teams, settings and keys, and every order on dead letters. Each row holds the hash of the one before.">
       <Verify />
-      <Filter key={JSON.stringify(filter)} values={url} set={(some) => set({ ...some, id: "" })} filtered={filtered} />
+      <Filters key={JSON.stringify(filter)} values={url} set={(some) => set({ ...some, id: "" })} filtered={filtered} />
       {query.error && !query.data && <Problem error={query.error} retry={() => void query.refetch()} />}
       {query.isPending && <Loading />}
       {query.error && query.data && <Notice tone="warning">The newest answer failed: {query.error.message}</Notice>}
@@ -135,13 +136,12 @@ function Verify() {
 }
 
 /** Typed filters take effect on Enter or by the button; chosen ones at once. */
-function Filter({ values, set, filtered }: { values: Filters; set: (some: Partial<Filters>) => void; filtered: boolean }) {
-  const [draft, setDraft] = useState<Filters>(() => Object.fromEntries(NAMES.map((name) => [name, values[name]])) as Filters);
-  const input = (name: keyof Filters, label: string, width: number, type = "text") => (
-    <label>
-      {label}
+function Filters({ values, set, filtered }: { values: Values; set: (some: Partial<Values>) => void; filtered: boolean }) {
+  const [draft, setDraft] = useState<Values>(() => Object.fromEntries(NAMES.map((name) => [name, values[name]])) as Values);
+  const input = (name: keyof Values, label: string, width: number, type = "text") => (
+    <Filter label={label}>
       <input type={type} style={{ width }} value={draft[name]} onChange={(event) => setDraft({ ...draft, [name]: event.target.value })} />
-    </label>
+    </Filter>
   );
   return (
     <form
@@ -153,8 +153,7 @@ function Filter({ values, set, filtered }: { values: Filters; set: (some: Partia
       }}
     >
       {input("changed_by", "Who", 140)}
-      <label>
-        Operation
+      <Filter label="Operation">
         <select value={draft.operation.toUpperCase()} onChange={(event) => set({ ...draft, operation: event.target.value })}>
           <option value="">any</option>
           {Object.entries(OPERATIONS).map(([name, { word }]) => (
@@ -163,9 +162,8 @@ function Filter({ values, set, filtered }: { values: Filters; set: (some: Partia
             </option>
           ))}
         </select>
-      </label>
-      <label>
-        Table
+      </Filter>
+      <Filter label="Table">
         <select value={draft.table_name} onChange={(event) => set({ ...draft, table_name: event.target.value })}>
           <option value="">any</option>
           {[...new Set([...Object.keys(TABLES), ...(draft.table_name ? [draft.table_name] : [])])].map((name) => (
@@ -174,7 +172,7 @@ function Filter({ values, set, filtered }: { values: Filters; set: (some: Partia
             </option>
           ))}
         </select>
-      </label>
+      </Filter>
       {input("record_id", "Record", 150)}
       {input("start_date", "From day (UTC)", 145, "date")}
       {input("end_date", "To day (UTC)", 145, "date")}

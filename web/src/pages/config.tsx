@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { useRefusal } from "../api/session";
 import { ApiCall, CopyButton } from "../kit/code";
-import { ActButton } from "../kit/field";
+import { ActButton, Filter } from "../kit/field";
 import { Chip } from "../kit/marks";
 import { Card, Empty, Page } from "../kit/page";
 import { Answer } from "../kit/query";
@@ -36,18 +36,16 @@ export default function Configuration() {
       }
     >
       <div className="filters">
-        <label>
-          Find a setting
+        <Filter label="Find a setting">
           <input type="search" value={url.text} style={{ width: 280 }} onChange={(event) => set({ text: event.target.value })} />
-        </label>
-        <label>
-          Origin
+        </Filter>
+        <Filter label="Origin">
           <select value={url.origin} onChange={(event) => set({ origin: event.target.value })}>
             <option value="">any</option>
             <option value="dynamic">stored</option>
             <option value="static">environment, file or default</option>
           </select>
-        </label>
+        </Filter>
       </div>
       <Answer query={query}>
         {(data) => {

@@ -4,10 +4,10 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useState } from "react";
 import { Link } from "wouter";
 import { address } from "../../api/client";
-import { entries as fetchEntries, type Entry, type Filter, type Job, type Queue } from "../../api/delivery";
+import { entries as fetchEntries, type Entry, type Filter as Wanted, type Job, type Queue } from "../../api/delivery";
 import { useRefusal } from "../../api/session";
 import { ApiCall } from "../../kit/code";
-import { ActButton } from "../../kit/field";
+import { ActButton, Filter } from "../../kit/field";
 import { count, plural } from "../../kit/format";
 import { Empty, Loading, Notice, Problem } from "../../kit/page";
 import { Table } from "../../kit/table";
@@ -33,8 +33,8 @@ export interface DlqUrl {
 
 const FILTERS = ["reason", "status", "hostname", "rule_id", "text", "since", "until"] as const;
 
-function filterOf(url: DlqUrl): Filter {
-  const filter: Filter = {};
+function filterOf(url: DlqUrl): Wanted {
+  const filter: Wanted = {};
   if (url.reason) filter.reason = url.reason;
   if (/^\d+$/.test(url.status)) filter.status = Number(url.status);
   if (url.hostname) filter.hostname = url.hostname;
@@ -48,7 +48,7 @@ function filterOf(url: DlqUrl): Filter {
 }
 
 /** How many entries the filter chooses, where the groups or the depth say so. */
-function known(queue: Queue | undefined, filter: Filter): number | undefined {
+function known(queue: Queue | undefined, filter: Wanted): number | undefined {
   if (!queue) return undefined;
   const names = Object.keys(filter);
   if (names.length === 0) return queue.depth;
@@ -190,7 +190,7 @@ export function Entries({ queue, url, set, onJob }: { queue: Queue | undefined; 
   );
 }
 
-function columns(filter: Filter, open: (row: Entry) => void) {
+function columns(filter: Wanted, open: (row: Entry) => void) {
   const group = filter.reason !== undefined;
   return [
     {
@@ -228,8 +228,7 @@ function columns(filter: Filter, open: (row: Entry) => void) {
 function Filters({ url, set }: { url: DlqUrl; set: (some: Partial<DlqUrl>) => void }) {
   const [draft, setDraft] = useState(() => Object.fromEntries(FILTERS.map((name) => [name, url[name]])) as Record<(typeof FILTERS)[number], string>);
   const text = (name: (typeof FILTERS)[number], label: string, more: { type?: string; width: number; inputMode?: "numeric" }) => (
-    <label>
-      {label}
+    <Filter label={label}>
       <input
         type={more.type ?? "text"}
         inputMode={more.inputMode}
@@ -238,7 +237,7 @@ function Filters({ url, set }: { url: DlqUrl; set: (some: Partial<DlqUrl>) => vo
         value={draft[name]}
         onChange={(event) => setDraft({ ...draft, [name]: event.target.value })}
       />
-    </label>
+    </Filter>
   );
   return (
     <form
@@ -249,8 +248,7 @@ function Filters({ url, set }: { url: DlqUrl; set: (some: Partial<DlqUrl>) => vo
         set({ ...draft, entry: "" });
       }}
     >
-      <label>
-        Reason
+      <Filter label="Reason">
         <select value={draft.reason} onChange={(event) => set({ ...draft, reason: event.target.value })}>
           <option value="">any</option>
           {REASON_NAMES.map((reason) => (
@@ -259,7 +257,7 @@ function Filters({ url, set }: { url: DlqUrl; set: (some: Partial<DlqUrl>) => vo
             </option>
           ))}
         </select>
-      </label>
+      </Filter>
       {text("status", "Status", { width: 72, inputMode: "numeric" })}
       {text("hostname", "Host", { width: 130 })}
       {text("rule_id", "Rule", { width: 72, inputMode: "numeric" })}
