@@ -42,8 +42,8 @@ export function Dialog({ title, onClose, children, foot, drawer = false, width }
     >
       <div className="modal-head">
         <h2 id={id}>{title}</h2>
-        <button type="button" className="button small plain" onClick={onClose} aria-label="Close">
-          Close <kbd>Esc</kbd>
+        <button type="button" className="button small plain" onClick={onClose}>
+          Close <kbd aria-hidden="true">Esc</kbd>
         </button>
       </div>
       <div className="modal-body">{children}</div>
