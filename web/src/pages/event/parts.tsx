@@ -87,9 +87,9 @@ export function Raw({ row }: { row?: AuditRow }) {
   return (
     <div className="stack">
       {hidden && <Notice tone="info">The message has characters that are invisible or turn text around; above they are shown by name, such as ⟨ESC⟩ or ⟨RLO⟩, below as JSON escapes.</Notice>}
-      <h3>Message</h3>
+      <h2>Message</h2>
       <Code text={hidden ? escaped(message) : message} label="Message" />
-      <h3>Stored event</h3>
+      <h2>Stored event</h2>
       <Code text={escaped(row.raw_message, false)} label="Stored event" />
     </div>
   );
@@ -111,9 +111,9 @@ export function PayloadSent({ road, row }: { road: Road; row?: AuditRow }) {
       <div className="stack">
         {letters.map((letter) => (
           <div key={letter.id} className="stack tight">
-            <h3>
+            <h2>
               The alert as it lies in dead letter queue {letter.queue} ({letter.attempts} attempts)
-            </h3>
+            </h2>
             <Code text={escaped(pretty(letter.message), false)} label={`Alert in queue ${letter.queue}`} />
           </div>
         ))}

@@ -130,7 +130,7 @@ function Actions({ road, row, sentence }: { road: Road; row?: AuditRow; sentence
   return (
     <div className="row" role="group" aria-label="Actions">
       {row?.matched_rule_id != null && (
-        <Link className="button small" href={`/rules/${row.matched_rule_id}`}>
+        <Link className="button small" href={link(`/rules/${row.matched_rule_id}`, { from: road.event_id })}>
           Open rule {row.matched_rule_id}
         </Link>
       )}
