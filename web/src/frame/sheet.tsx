@@ -10,6 +10,9 @@ const KEYS: [string, string][] = [
   ["j, k or arrows", "Next, previous row"],
   ["Enter", "Open the row"],
   ["x, Shift x", "Select the row, or all rows up to it"],
+  ["n", "New rule, on Rules and Unhandled"],
+  ["e", "Edit the rule of the row"],
+  ["Ctrl Enter", "Save the rule"],
   ["Esc", "Close"],
   ["?", "This sheet"],
 ];

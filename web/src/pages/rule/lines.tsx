@@ -86,13 +86,13 @@ function sameRule(line: LineResult, id?: number): boolean {
 }
 
 export function Decided({ by, id, rules }: Known & { by: number | "draft" | null }) {
-  if (by === null) return <Chip tone="info">unhandled: no rule decides it</Chip>;
+  if (by === null) return <Chip tone="info">no rule decides it</Chip>;
   if (by === "draft" || (id !== undefined && by === id)) return <Chip tone="ok">your draft decides it</Chip>;
   const rule = rules?.find((rule) => rule.id === by);
   return (
     <>
       decided by <RuleLink id={by} rules={rules} />
-      {rule && <span className="quiet"> {handling(rule.prod_handling)}</span>}
+      {rule && <span className="quiet"> ({handling(rule.prod_handling)})</span>}
     </>
   );
 }

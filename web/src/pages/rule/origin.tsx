@@ -4,12 +4,12 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, ok } from "../../api/client";
 import { plural } from "../../kit/format";
-import { Card } from "../../kit/page";
+import { Card, Notice } from "../../kit/page";
 import { Time } from "../../kit/time";
 import type { Rule } from "../rules/model";
 import type { SignatureView } from "../unhandled/model";
 import { Excerpt } from "./excerpt";
-import { Decided, place, Reasons } from "./lines";
+import { Decided, isDraft, place, Reasons } from "./lines";
 import type { LineResult } from "./shapes";
 
 export interface Origin {
@@ -97,10 +97,7 @@ export function OriginCard({ origin, line, id, rules }: { origin: Origin; line?:
         <Excerpt text={origin.message} found={place(origin.message, line?.verdicts.find((verdict) => (verdict.rule_id === "draft" || verdict.rule_id === id) && verdict.matched))} />
         {line ? (
           <>
-            <p>
-              {line.matched ? "Your draft matches it. " : "Your draft does not match it. "}
-              {line.error ? <span className="quiet">{line.error}</span> : <Decided by={line.winner} id={id} rules={rules} />}
-            </p>
+            <Said line={line} id={id} rules={rules} />
             <Reasons verdicts={line.verdicts} id={id} rules={rules} />
           </>
         ) : (
@@ -108,5 +105,30 @@ export function OriginCard({ origin, line, id, rules }: { origin: Origin; line?:
         )}
       </div>
     </Card>
+  );
+}
+
+/** Whether the draft does what it was made for, and what stands in its way. */
+function Said({ line, id, rules }: { line: LineResult; id?: number; rules?: readonly Rule[] }) {
+  if (line.error) return <Notice tone="warning">It cannot be read again: {line.error}.</Notice>;
+  if (isDraft(line.winner, id)) {
+    return (
+      <p>
+        <Decided by={line.winner} id={id} rules={rules} />
+      </p>
+    );
+  }
+  if (!line.matched) {
+    return (
+      <p>
+        Your draft does not match it; <Decided by={line.winner} id={id} rules={rules} />.
+      </p>
+    );
+  }
+  const earlier = rules?.find((rule) => rule.id === line.winner);
+  return (
+    <p>
+      Your draft matches it, but it is <Decided by={line.winner} id={id} rules={rules} />.{earlier && ` A priority below ${earlier.priority} would put your draft first.`}
+    </p>
   );
 }

@@ -62,7 +62,7 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
     {
       key: "handling",
       label: "Handling",
-      width: "188px",
+      width: "196px",
       cell: (rule) => (
         <>
           <div className="rule-line">
