@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mutt_engine::dead_letters::{DlqEntry, Remediated, ReplayPolicy};
+use mutt_engine::dead_letters::{DlqEntry, LetterGroup, LetterGroups, Remediated, ReplayPolicy};
 use mutt_engine::{Change, DeadLetter, DeadLetterFilter, DeadLetters, Dlq, EngineError, Result};
 use serde_json::json;
 
@@ -27,7 +27,7 @@ use crate::envelope::{self, History};
 use crate::{remediation, scripts};
 
 /// The table name under which replays and discards stand in `config_audit_log`.
-const TABLE: &str = "dead_letters";
+const TABLE: &str = "dlq";
 /// What 2.5 called `mutt:dlq:moog` before.
 const FORMER_NAME: &str = "mutt:moog_dead_letter_queue";
 /// Entries that are written down in one row of `config_audit_log`, or a few more.
@@ -76,6 +76,7 @@ pub(crate) fn too_busy(queue: Dlq) -> EngineError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Replay,
+    Redecide,
     Discard,
 }
 
@@ -126,7 +127,9 @@ impl Act<'_> {
                 let letter = Letter::read(self.queue, &placed.entry, &mut numbering);
                 if self.is_meant(&letter) {
                     found += 1;
-                    let step = self.step(&letter, placed);
+                    let Some(step) = self.step(&letter, placed) else {
+                        continue;
+                    };
                     bytes += step.bytes();
                     chosen.push((letter, step));
                 }
@@ -152,14 +155,16 @@ impl Act<'_> {
         wanted.is_none_or(|ids| ids.contains(&letter.id)) && letter.is_meant(self.filter)
     }
 
-    fn step(&self, letter: &Letter, placed: Placed) -> Move {
+    /// What is done with an entry; `None` where it stays.
+    fn step(&self, letter: &Letter, placed: Placed) -> Option<Move> {
         let names = &self.shared.names;
         let to = match self.action {
             // A person's replays are not counted.
             Action::Replay => Some(letter.sent_back(names, letter.replays)),
+            Action::Redecide => Some(letter.to_be_decided(names, Timestamp::now())?),
             Action::Discard => None,
         };
-        Move { placed, to }
+        Some(Move { placed, to })
     }
 
     /// Writes down and moves entries that stand in the order of their places.
@@ -207,6 +212,7 @@ impl Act<'_> {
         let old = json!({ "queue": self.queue.key(), "entries": new, "filter": self.filter });
         let (operation, now) = match self.action {
             Action::Replay => ("UPDATE", Some(json!({ "replayed": new }))),
+            Action::Redecide => ("UPDATE", Some(json!({ "redecided": new }))),
             Action::Discard => ("DELETE", None),
         };
         let key = Some(self.queue.name());
@@ -339,8 +345,7 @@ impl DeadLetters for Distributed {
         offset: u64,
         limit: usize,
     ) -> Result<Vec<DlqEntry>> {
-        let is_any = filter.ids.is_none() && filter.reason.is_none() && filter.text.is_none();
-        let named = if is_any {
+        let named = if filter.is_any() {
             self.named(queue, offset, limit).await?
         } else {
             None
@@ -355,6 +360,36 @@ impl DeadLetters for Distributed {
             .collect())
     }
 
+    async fn dead_letter_groups(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        most: u64,
+    ) -> Result<Vec<LetterGroup>> {
+        let wanted: Option<HashSet<&str>> = filter
+            .ids
+            .as_ref()
+            .map(|ids| ids.iter().map(String::as_str).collect());
+        let end = depth(&self.shared, queue).await?.min(most);
+        let mut reading = Reading::new(&self.shared, queue, 0, end);
+        let (mut numbering, mut groups) = (Numbering::default(), LetterGroups::default());
+        loop {
+            let page = reading.next().await?;
+            if page.is_empty() {
+                return Ok(groups.finish());
+            }
+            for placed in page {
+                let letter = Letter::read(queue, &placed.entry, &mut numbering);
+                let is_wanted = wanted
+                    .as_ref()
+                    .is_none_or(|ids| ids.contains(letter.id.as_str()));
+                if is_wanted && letter.is_meant(filter) {
+                    groups.add(letter.reason, &letter.detail, letter.last_failed_at);
+                }
+            }
+        }
+    }
+
     async fn dlq_depth(&self, queue: Dlq) -> Result<u64> {
         depth(&self.shared, queue).await
     }
@@ -365,6 +400,10 @@ impl DeadLetters for Distributed {
 
     async fn replay(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
         self.act(queue, filter, by, Action::Replay).await
+    }
+
+    async fn redecide(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
+        self.act(queue, filter, by, Action::Redecide).await
     }
 
     async fn discard(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {

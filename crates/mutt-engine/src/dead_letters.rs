@@ -138,7 +138,8 @@ pub struct DlqEntry {
 }
 
 /// Which entries are meant; unset fields do not restrict.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct DeadLetterFilter {
     /// Only these ids.
     pub ids: Option<Vec<String>>,
@@ -146,6 +147,137 @@ pub struct DeadLetterFilter {
     pub reason: Option<Reason>,
     /// Only entries whose message contains this text.
     pub text: Option<String>,
+    /// Only entries whose last failure names this HTTP status ([`status_in`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Only entries of this host (any ASCII case).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Only alerts of this rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule_id: Option<i64>,
+    /// Last failed at or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Last failed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl DeadLetterFilter {
+    /// Whether it restricts nothing.
+    pub fn is_any(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it asks for something that only the message itself says.
+    pub fn reads_messages(&self) -> bool {
+        self.text.is_some() || self.hostname.is_some() || self.rule_id.is_some()
+    }
+
+    /// Whether it means an entry with these properties; ids are not looked at. `last_failed_at` is
+    /// `None` where nobody knows it: long ago, then.
+    pub fn means(
+        &self,
+        reason: Reason,
+        detail: &str,
+        last_failed_at: Option<Timestamp>,
+        element: &[u8],
+    ) -> bool {
+        let failed_at = last_failed_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        self.reason.is_none_or(|wanted| wanted == reason)
+            && self.since.is_none_or(|since| failed_at >= since)
+            && self.until.is_none_or(|until| failed_at < until)
+            && self
+                .status
+                .is_none_or(|status| status_in(detail) == Some(status))
+            && self
+                .text
+                .as_ref()
+                .is_none_or(|text| memchr::memmem::find(element, text.as_bytes()).is_some())
+            && self.means_message(element)
+    }
+
+    fn means_message(&self, element: &[u8]) -> bool {
+        // Fields of any type: what cannot be read is of no host and no rule.
+        #[derive(Deserialize)]
+        struct Named {
+            hostname: Option<serde_json::Value>,
+            rule_id: Option<serde_json::Value>,
+        }
+
+        if self.hostname.is_none() && self.rule_id.is_none() {
+            return true;
+        }
+        let Ok(named) = serde_json::from_slice::<Named>(element) else {
+            return false;
+        };
+        let host = named.hostname.as_ref().and_then(serde_json::Value::as_str);
+        let rule = named.rule_id.as_ref().and_then(serde_json::Value::as_i64);
+        self.hostname
+            .as_ref()
+            .is_none_or(|wanted| host.is_some_and(|host| host.eq_ignore_ascii_case(wanted)))
+            && self.rule_id.is_none_or(|wanted| rule == Some(wanted))
+    }
+}
+
+/// The HTTP status (4xx or 5xx) that the words of a failure name: three digits that stand alone.
+pub fn status_in(detail: &str) -> Option<u16> {
+    detail
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .filter(|word| word.len() == 3)
+        .filter_map(|word| word.parse().ok())
+        .find(|status| (400..600).contains(status))
+}
+
+/// Entries of a queue that failed alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterGroup {
+    /// Why, as a word.
+    pub reason: Reason,
+    /// The HTTP status of the last failure, where it names one.
+    pub status: Option<u16>,
+    /// How many.
+    pub count: u64,
+    /// The earliest last failure among them; 1970 where nobody knows it.
+    pub oldest: Timestamp,
+    /// The latest last failure among them.
+    pub newest: Timestamp,
+    /// The failure of one of them, in words.
+    pub detail: String,
+}
+
+/// Groups while they are added up.
+#[derive(Clone, Debug, Default)]
+pub struct LetterGroups {
+    groups: std::collections::BTreeMap<(&'static str, Option<u16>), LetterGroup>,
+}
+
+impl LetterGroups {
+    /// Adds an entry.
+    pub fn add(&mut self, reason: Reason, detail: &str, last_failed_at: Option<Timestamp>) {
+        let at = last_failed_at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let status = status_in(detail);
+        let group = self
+            .groups
+            .entry((reason.name(), status))
+            .or_insert_with(|| LetterGroup {
+                reason,
+                status,
+                count: 0,
+                oldest: at,
+                newest: at,
+                detail: detail.to_owned(),
+            });
+        group.count += 1;
+        group.oldest = group.oldest.min(at);
+        group.newest = group.newest.max(at);
+    }
+
+    /// The groups, by reason and status.
+    pub fn finish(self) -> Vec<LetterGroup> {
+        self.groups.into_values().collect()
+    }
 }
 
 /// What one pass of remediation did with a queue.
@@ -189,6 +321,18 @@ pub trait DeadLetters: Send + Sync {
         limit: usize,
     ) -> Result<Vec<DlqEntry>>;
 
+    /// Entries that a filter means, added up by reason and status. At most `most` entries, the
+    /// oldest of the queue, are looked at.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn dead_letter_groups(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        most: u64,
+    ) -> Result<Vec<LetterGroup>>;
+
     /// How many entries a queue holds. Cheap.
     ///
     /// # Errors
@@ -211,9 +355,54 @@ pub trait DeadLetters: Send + Sync {
     /// `Unavailable`, `Invalid`.
     async fn replay(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64>;
 
+    /// A person has events decided anew by the rules that hold then. An alert that could not be
+    /// delivered becomes its event again ([`crate::redecision`]) and goes to the ingest queue; an
+    /// entry that was never decided goes there as [`Self::replay`] sends it. Leaving the dead letters
+    /// and standing in the ingest queue are one step: a process that dies leaves the entry in one of
+    /// them. An entry without an event (a meta-alert) is left where it is. Audited. Returns how many
+    /// went.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Invalid`.
+    async fn redecide(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64>;
+
     /// A person throws entries away; `by.reason` must be given. Audited. Returns how many.
     ///
     /// # Errors
     /// `Unavailable`, `Invalid` without a reason.
     async fn discard(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_found_where_a_failure_names_one() {
+        assert_eq!(status_in("HTTP 400: bad request"), Some(400));
+        assert_eq!(status_in("the sink answered 503"), Some(503));
+        assert_eq!(status_in("took 5003 ms, port 443x"), None);
+        assert_eq!(status_in("connection refused"), None);
+    }
+
+    #[test]
+    fn a_message_of_no_host_is_meant_by_no_host() {
+        let filter = DeadLetterFilter {
+            hostname: Some("CORE-1".to_owned()),
+            rule_id: Some(5),
+            ..DeadLetterFilter::default()
+        };
+        let means = |element: &str| filter.means(Reason::Refused, "", None, element.as_bytes());
+        assert!(means(r#"{"hostname":"core-1","rule_id":5}"#));
+        for other in [
+            r#"{"hostname":"core-1"}"#,
+            r#"{"hostname":"core-1","rule_id":"5"}"#,
+            r#"{"hostname":["core-1"],"rule_id":5}"#,
+            r#"{"hostname":"core-2","rule_id":5}"#,
+            r#"{"hostname":"core-1","rule_id":5"#,
+            "",
+        ] {
+            assert!(!means(other), "{other}");
+        }
+    }
 }

@@ -1,31 +1,35 @@
 //! The dead letter queues: what lies there and why, and jobs that replay or discard.
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use mutt_engine::dead_letters::DlqEntry;
-use mutt_engine::{DeadLetterFilter, Dlq, Engine, Reason};
+use jiff::Timestamp;
+use mutt_engine::dead_letters::{DlqEntry, ReplayPolicy};
+use mutt_engine::{DeadLetterFilter, Dlq, Engine, LetterGroup, Reason};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::error::{ApiError, Result};
-use crate::jobs::{Action, JobView, Order};
-use crate::request::{Body, InPath, Operator, Params, Viewer, checked_reason};
+use crate::jobs::{Action, JobView, Mode, Order, Selected};
+use crate::letters::{EntryShown, EntryView};
+use crate::request::{self, Body, Caller, InPath, Operator, Params, Viewer, checked_reason};
 
 /// Entries that are looked at to group them by reason.
-const GROUPED_MAX: usize = 10_000;
-/// The most entries of one job.
-const JOB_MAX: usize = 100_000;
-/// Entries that are read at once.
-const CHUNK: usize = 1_000;
+const GROUPED_MAX: u64 = 10_000;
+/// How long groups are shown again: looking at them reads every one of them.
+const GROUPS_AGE: Duration = Duration::from_secs(2);
+/// The most ids of one job.
+const IDS_MAX: usize = 100_000;
 /// The most entries of one page.
 const PAGE_MAX: usize = 500;
 
-pub fn queue(name: &str) -> Result<Dlq> {
+fn queue(name: &str) -> Result<Dlq> {
     Dlq::from_name(name).ok_or_else(|| {
         let names = Dlq::ALL.map(Dlq::name).join(", ");
         ApiError::not_found(format!(
@@ -48,14 +52,28 @@ fn reason(name: Option<&str>) -> Result<Option<Reason>> {
     })
 }
 
+/// When remediation replays, as it is configured now.
+pub async fn policy(api: &Api) -> Result<ReplayPolicy> {
+    let stored = api.engine.config_overrides().await?;
+    let stored = stored
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
+    let replays = api.base.with(stored).integer("remediation_max_retries");
+    Ok(ReplayPolicy {
+        batch: 1,
+        max_replays: u32::try_from(replays).unwrap_or(u32::MAX),
+        backoff: api.remediation_backoff,
+    })
+}
+
 /// The dead letter queues.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct Queues {
     queues: Vec<Queue>,
 }
 
 /// One queue.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct Queue {
     /// Its short name.
     #[serde(rename = "queue")]
@@ -71,76 +89,80 @@ pub struct Queue {
 }
 
 /// Entries of a queue that failed alike.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct Group {
+    /// `malformed`, `shed`, `poison`, `refused` or `retries_exhausted`.
     reason: &'static str,
     /// The HTTP status of the last attempt, where its failure names one.
     status: Option<u16>,
     count: u64,
+    /// The earliest last failure; 1970 where nobody knows.
+    #[schema(value_type = String, format = DateTime)]
+    oldest: Timestamp,
+    /// The latest last failure.
+    #[schema(value_type = String, format = DateTime)]
+    newest: Timestamp,
     /// The failure of one of them, in words.
     detail: String,
 }
 
-/// The HTTP status that a failure names: three digits that stand alone.
-fn status_in(detail: &str) -> Option<u16> {
-    detail
-        .split(|letter: char| !letter.is_ascii_alphanumeric())
-        .filter(|word| word.len() == 3)
-        .filter_map(|word| word.parse().ok())
-        .find(|status| (400..600).contains(status))
+impl From<LetterGroup> for Group {
+    fn from(group: LetterGroup) -> Self {
+        Self {
+            reason: group.reason.name(),
+            status: group.status,
+            count: group.count,
+            oldest: group.oldest,
+            newest: group.newest,
+            detail: group.detail,
+        }
+    }
 }
 
 async fn grouped(engine: &dyn Engine, queue: Dlq) -> Result<Queue> {
     let depth = engine.dlq_depth(queue).await?;
-    let filter = DeadLetterFilter::default();
-    let mut groups = BTreeMap::<_, (u64, String)>::new();
-    let mut seen = 0;
-    while seen < GROUPED_MAX {
-        let entries = engine
-            .dead_letters(queue, &filter, seen as u64, CHUNK)
-            .await?;
-        let last = entries.len() < CHUNK;
-        seen += entries.len();
-        for entry in entries {
-            let status = status_in(&entry.detail);
-            let group = groups
-                .entry((entry.reason.name(), status))
-                .or_insert((0, entry.detail));
-            group.0 += 1;
-        }
-        if last {
-            break;
-        }
-    }
-    let groups = groups
-        .into_iter()
-        .map(|((reason, status), (count, detail))| Group {
-            reason,
-            status,
-            count,
-            detail,
-        })
-        .collect();
+    let any = DeadLetterFilter::default();
+    let groups = engine.dead_letter_groups(queue, &any, GROUPED_MAX).await?;
+    let seen: u64 = groups.iter().map(|group| group.count).sum();
     Ok(Queue {
         name: queue.name(),
         key: queue.key(),
         depth,
-        groups,
-        complete: seen as u64 >= depth,
+        complete: seen >= depth.min(GROUPED_MAX) && depth <= GROUPED_MAX,
+        groups: groups.into_iter().map(Group::from).collect(),
     })
+}
+
+/// The last groups, with the depths they belong to.
+#[derive(Default)]
+pub struct GroupsCache {
+    last: Mutex<Option<(Instant, [u64; Dlq::ALL.len()], Queues)>>,
 }
 
 /// Show the dead letter queues
 ///
-/// Each with its entries grouped by reason and status.
+/// Each with its entries grouped by reason and status; counted anew when a queue grew or shrank, and
+/// every two seconds.
 #[utoipa::path(get, path = "/dlq", tag = "Dead letters",
     responses((status = 200, body = Queues)))]
 pub async fn overview(State(api): State<Api>, _: Viewer) -> Result<Json<Queues>> {
+    let mut depths = [0; Dlq::ALL.len()];
+    for (depth, queue) in depths.iter_mut().zip(Dlq::ALL) {
+        *depth = api.engine.dlq_depth(queue).await?;
+    }
+    if let Some((at, of, queues)) = &*api.letter_groups.last.lock()
+        && at.elapsed() < GROUPS_AGE
+        && *of == depths
+    {
+        return Ok(Json(queues.clone()));
+    }
     let mut queues = Vec::new();
     for queue in Dlq::ALL {
         queues.push(grouped(&*api.engine, queue).await?);
     }
-    Ok(Json(Queues { queues }))
+    let queues = Queues { queues };
+    *api.letter_groups.last.lock() = Some((Instant::now(), depths, queues.clone()));
+    Ok(Json(queues))
 }
 
 /// Which entries.
@@ -150,24 +172,136 @@ pub async fn overview(State(api): State<Api>, _: Viewer) -> Result<Json<Queues>>
 pub struct EntryQuery {
     /// `malformed`, `shed`, `poison`, `refused` or `retries_exhausted`.
     reason: Option<String>,
+    /// The HTTP status that the last failure names, 400 to 599.
+    status: Option<u16>,
+    /// This host (any case).
+    hostname: Option<String>,
+    /// Alerts of this rule.
+    rule_id: Option<i64>,
     /// Text that the message contains.
     text: Option<String>,
+    /// Last failed at or after this time.
+    since: Option<String>,
+    /// Last failed until this time.
+    until: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
     /// So many of the first are left out.
     offset: u64,
     /// At most so many, up to 500 (100).
     limit: Option<usize>,
 }
 
+impl EntryQuery {
+    fn filter(&self) -> Result<DeadLetterFilter> {
+        let filter = SelectionFilter {
+            reason: self.reason.clone(),
+            status: self.status,
+            hostname: self.hostname.clone(),
+            rule_id: self.rule_id,
+            text: self.text.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+        };
+        filter.checked()
+    }
+}
+
 /// Entries, oldest first.
 #[derive(Serialize, ToSchema)]
 pub struct Entries {
-    #[schema(value_type = Vec<Object>)]
     #[serde(rename = "entries")]
-    page: Vec<DlqEntry>,
+    page: Vec<EntryView>,
     /// Entries of the queue in all.
     depth: u64,
     /// The `offset` of the next page; null on the last one.
     next: Option<u64>,
+    /// The `cursor` of the next page: it goes on behind the last entry of this one, whatever was taken
+    /// out of the queue meanwhile. Null on the last page.
+    next_cursor: Option<String>,
+}
+
+/// Where a page ends: the place of its last entry among those chosen, its time, and its id.
+struct Cursor {
+    place: u64,
+    failed_at: Timestamp,
+    id: String,
+}
+
+impl Cursor {
+    fn text(place: u64, entry: &DlqEntry) -> String {
+        let mut text = String::new();
+        let plain = format!(
+            "{place}:{}:{}",
+            entry.last_failed_at.as_microsecond(),
+            entry.id
+        );
+        for byte in plain.bytes() {
+            // Writing to a string never fails.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    fn read(text: &str) -> Result<Self> {
+        let read = || {
+            let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            let plain = pairs
+                .iter()
+                .map(|&[high, low]| u8::try_from(digit(high)? * 16 + digit(low)?).ok())
+                .collect::<Option<Vec<u8>>>()
+                .filter(|_| rest.is_empty())?;
+            let plain = String::from_utf8(plain).ok()?;
+            let mut parts = plain.splitn(3, ':');
+            Some(Self {
+                place: parts.next()?.parse().ok()?,
+                failed_at: Timestamp::from_microsecond(parts.next()?.parse().ok()?).ok()?,
+                id: parts.next()?.to_owned(),
+            })
+        };
+        read().ok_or_else(|| ApiError::field("cursor", "it is no next_cursor of this list"))
+    }
+
+    /// Where the entry behind it stands now: entries before it may have been taken out.
+    async fn behind(
+        &self,
+        engine: &dyn Engine,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+    ) -> Result<u64> {
+        let page = PAGE_MAX as u64;
+        let mut past = self.place + 1;
+        // Nearly always the first look finds it.
+        let mut width = 1;
+        loop {
+            let first = past.saturating_sub(width);
+            let size = usize::try_from(past - first).unwrap_or(PAGE_MAX);
+            let entries = engine.dead_letters(queue, filter, first, size).await?;
+            if let Some(at) = entries.iter().rposition(|entry| entry.id == self.id) {
+                return Ok(first + at as u64 + 1);
+            }
+            // It is gone itself: behind the last one that is no later. Of entries that failed at one
+            // moment, ids (numbers, or UUIDs by time) tell which came first.
+            let before = |entry: &DlqEntry| {
+                let at = entry.last_failed_at.as_microsecond();
+                (at, entry.id.len(), &entry.id)
+                    <= (self.failed_at.as_microsecond(), self.id.len(), &self.id)
+            };
+            if width > 1 && first > 0 && entries.first().is_some_and(before) {
+                let at = entries.iter().rposition(before).unwrap_or(0);
+                return Ok(first + at as u64 + 1);
+            }
+            if first == 0 {
+                let at = entries.iter().rposition(before);
+                return Ok(at.map_or(0, |at| at as u64 + 1));
+            }
+            if width > 1 {
+                past = first;
+            }
+            width = page;
+        }
+    }
 }
 
 /// List the entries of a dead letter queue
@@ -188,22 +322,32 @@ pub async fn list(
             format!("1 to {PAGE_MAX} is allowed"),
         ));
     }
-    let filter = DeadLetterFilter {
-        ids: None,
-        reason: reason(query.reason.as_deref())?,
-        text: query.text.filter(|text| !text.is_empty()),
+    let filter = query.filter()?;
+    let engine = &*api.engine;
+    let offset = match query.cursor.as_deref().filter(|text| !text.is_empty()) {
+        Some(cursor) => Cursor::read(cursor)?.behind(engine, queue, &filter).await?,
+        None => query.offset,
     };
-    let offset = query.offset.min(u64::from(u32::MAX));
-    let mut entries = api
-        .engine
+    let offset = offset.min(u64::from(u32::MAX));
+    let mut entries = engine
         .dead_letters(queue, &filter, offset, limit + 1)
         .await?;
     let more = entries.len() > limit;
     entries.truncate(limit);
+    let next = offset + limit as u64;
+    let next_cursor = entries
+        .last()
+        .filter(|_| more)
+        .map(|last| Cursor::text(next - 1, last));
+    let policy = policy(&api).await?;
     Ok(Json(Entries {
-        page: entries,
-        depth: api.engine.dlq_depth(queue).await?,
-        next: more.then_some(offset + limit as u64),
+        page: entries
+            .into_iter()
+            .map(|entry| EntryView::new(entry, &policy))
+            .collect(),
+        depth: engine.dlq_depth(queue).await?,
+        next: more.then_some(next),
+        next_cursor,
     }))
 }
 
@@ -211,23 +355,23 @@ pub async fn list(
 #[utoipa::path(get, path = "/dlq/{queue}/{id}", tag = "Dead letters", params(
         ("queue" = String, Path, description = "`ingest`, `alerter`, `moog` or `dead`"),
         ("id" = String, Path, description = "The entry's id")),
-    responses((status = 200, body = Object), (status = 404, description = "It is not there, or not any more")))]
+    responses((status = 200, body = EntryShown), (status = 404, description = "It is not there, or not any more")))]
 pub async fn show(
     State(api): State<Api>,
     _: Viewer,
     InPath((name, id)): InPath<(String, String)>,
-) -> Result<Json<DlqEntry>> {
+) -> Result<Json<EntryShown>> {
     let queue = queue(&name)?;
     let filter = DeadLetterFilter {
         ids: Some(vec![id.clone()]),
         ..DeadLetterFilter::default()
     };
-    let entries = api.engine.dead_letters(queue, &filter, 0, 1).await?;
-    entries
-        .into_iter()
-        .next()
-        .map(Json)
-        .ok_or_else(|| ApiError::not_found(format!("there is no entry '{id}' in {}", queue.key())))
+    let mut entries = api.engine.dead_letters(queue, &filter, 0, 1).await?;
+    let entry = entries.pop().ok_or_else(|| {
+        ApiError::not_found(format!("there is no entry '{id}' in {}", queue.key()))
+    })?;
+    let policy = policy(&api).await?;
+    Ok(Json(EntryShown::new(entry, &policy)))
 }
 
 /// Which entries a job is about; at least one of `ids`, `filter` and `all` must be given.
@@ -236,7 +380,7 @@ pub async fn show(
 pub struct Selection {
     /// These entries; at most 100,000.
     ids: Option<Vec<String>>,
-    /// Those that this chooses.
+    /// Those that this chooses, as many as there are.
     filter: Option<SelectionFilter>,
     /// All of them.
     all: bool,
@@ -246,55 +390,103 @@ pub struct Selection {
     rate: Option<u32>,
 }
 
+/// Which entries are replayed, and how.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Replay {
+    /// These entries; at most 100,000.
+    ids: Option<Vec<String>>,
+    /// Those that this chooses, as many as there are.
+    filter: Option<SelectionFilter>,
+    /// All of them.
+    all: bool,
+    /// Why, for the config audit.
+    reason: Option<String>,
+    /// Entries per second, from 1; without it as fast as it goes.
+    rate: Option<u32>,
+    /// `delivery` (the default): each goes back to where it failed, an alert with the same payload
+    /// and the same `external_id`. `redecide`: the event of an alert is decided anew by today's rules,
+    /// under an id of its own that names the first.
+    mode: Mode,
+}
+
 /// Entries by what they are.
-#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectionFilter {
     /// `malformed`, `shed`, `poison`, `refused` or `retries_exhausted`.
     reason: Option<String>,
+    /// The HTTP status that the last failure names, 400 to 599.
+    status: Option<u16>,
+    /// This host (any case).
+    hostname: Option<String>,
+    /// Alerts of this rule.
+    rule_id: Option<i64>,
     /// Text that the message contains.
     text: Option<String>,
+    /// Last failed at or after this time.
+    since: Option<String>,
+    /// Last failed until this time.
+    until: Option<String>,
 }
 
-/// The ids of a selection, as it is now.
-async fn frozen(engine: &dyn Engine, queue: Dlq, selection: &Selection) -> Result<Vec<String>> {
-    let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let filter = DeadLetterFilter {
-        ids: selection.ids.clone(),
-        reason: match &selection.filter {
-            Some(filter) => {
-                reason(filter.reason.as_deref()).map_err(|error| error.within("filter"))?
-            }
-            None => None,
-        },
-        text: selection
-            .filter
-            .as_ref()
-            .and_then(|filter| some(&filter.text)),
-    };
-    let chooses = filter.ids.is_some() || filter.reason.is_some() || filter.text.is_some();
-    if chooses == selection.all {
-        return Err(ApiError::bad(
-            "say which entries are meant: ids, filter (with reason or text), or all: true",
-        ));
-    }
-    if filter.ids.as_ref().is_some_and(|ids| ids.len() > JOB_MAX) {
-        return Err(ApiError::field(
-            "ids",
-            format!("at most {JOB_MAX} are allowed"),
-        ));
-    }
-    let mut ids = Vec::new();
-    loop {
-        let entries = engine
-            .dead_letters(queue, &filter, ids.len() as u64, CHUNK)
-            .await?;
-        let last = entries.len() < CHUNK;
-        ids.extend(entries.into_iter().map(|entry| entry.id));
-        if last || ids.len() >= JOB_MAX {
-            ids.truncate(JOB_MAX);
-            return Ok(ids);
+impl SelectionFilter {
+    fn checked(&self) -> Result<DeadLetterFilter> {
+        let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        if self
+            .status
+            .is_some_and(|status| !(400..600).contains(&status))
+        {
+            return Err(ApiError::field("status", "400 to 599 is allowed"));
         }
+        Ok(DeadLetterFilter {
+            ids: None,
+            reason: reason(self.reason.as_deref())?,
+            text: some(&self.text),
+            status: self.status,
+            hostname: some(&self.hostname),
+            rule_id: self.rule_id,
+            since: request::since("since", self.since.as_deref())?,
+            until: request::until("until", self.until.as_deref())?,
+        })
+    }
+}
+
+impl Selection {
+    /// What is meant, as of now.
+    fn frozen(&self, now: Timestamp) -> Result<Selected> {
+        let filter = match &self.filter {
+            Some(filter) => filter.checked().map_err(|error| error.within("filter"))?,
+            None => DeadLetterFilter::default(),
+        };
+        let chooses = self.ids.is_some() || !filter.is_any();
+        if chooses == self.all {
+            return Err(ApiError::bad(
+                "say which entries are meant: ids, filter (with at least one field), or all: true",
+            ));
+        }
+        if self.ids.as_ref().is_some_and(|ids| ids.len() > IDS_MAX) {
+            return Err(ApiError::field(
+                "ids",
+                format!("at most {IDS_MAX} are allowed; a filter may choose any number"),
+            ));
+        }
+        Ok(Selected {
+            filter: DeadLetterFilter {
+                ids: self.ids.clone(),
+                // What fails from now on is not meant.
+                until: match &self.ids {
+                    Some(_) => filter.until,
+                    None => Some(filter.until.map_or(now, |until| until.min(now))),
+                },
+                ..filter
+            },
+            shown: match (&self.ids, self.all) {
+                (_, true) => serde_json::json!({ "all": true }),
+                (Some(ids), _) => serde_json::json!({ "ids": ids.len() }),
+                _ => serde_json::json!({ "filter": self.filter }),
+            },
+        })
     }
 }
 
@@ -306,10 +498,11 @@ pub struct Accepted {
 
 async fn begin(
     api: &Api,
-    caller: crate::request::Caller,
+    caller: Caller,
     name: &str,
     selection: Selection,
     action: Action,
+    mode: Option<Mode>,
 ) -> Result<Response> {
     let queue = queue(name)?;
     let why = checked_reason(selection.reason.clone())?;
@@ -322,11 +515,20 @@ async fn begin(
     if selection.rate.is_some_and(|rate| rate == 0) {
         return Err(ApiError::field("rate", "1 or more is allowed"));
     }
-    let ids = frozen(&*api.engine, queue, &selection).await?;
+    let selected = selection.frozen(Timestamp::now())?;
+    let total = if let Some(ids) = &selected.filter.ids {
+        ids.len() as u64
+    } else {
+        let filter = &selected.filter;
+        let groups = api.engine.dead_letter_groups(queue, filter, u64::MAX);
+        groups.await?.iter().map(|group| group.count).sum()
+    };
     let order = Order {
         action,
+        mode,
         queue,
-        ids,
+        selected,
+        total,
         rate: selection.rate,
         by: caller.change(why),
     };
@@ -344,8 +546,9 @@ async fn begin(
 
 /// Replay entries
 ///
-/// A job sends them back to where they failed. The selection is what it is now; at most 100,000.
-#[utoipa::path(post, path = "/dlq/{queue}/replay", tag = "Dead letters", request_body = Selection,
+/// A job sends them back to where they failed, or has their events decided anew. The selection is what
+/// it is now: what fails later is not meant.
+#[utoipa::path(post, path = "/dlq/{queue}/replay", tag = "Dead letters", request_body = Replay,
     params(("queue" = String, Path, description = "`ingest`, `alerter`, `moog` or `dead`")),
     responses((status = 202, body = Accepted, headers(("Location" = String))),
         (status = 400, description = "Nothing is selected, or a filter is wrong"),
@@ -354,14 +557,22 @@ pub async fn replay(
     State(api): State<Api>,
     Operator(caller): Operator,
     InPath(name): InPath<String>,
-    Body(selection): Body<Selection>,
+    Body(replay): Body<Replay>,
 ) -> Result<Response> {
-    begin(&api, caller, &name, selection, Action::Replay).await
+    let mode = Some(replay.mode);
+    let selection = Selection {
+        ids: replay.ids,
+        filter: replay.filter,
+        all: replay.all,
+        reason: replay.reason,
+        rate: replay.rate,
+    };
+    begin(&api, caller, &name, selection, Action::Replay, mode).await
 }
 
 /// Discard entries
 ///
-/// A job throws them away; `reason` must be given.
+/// A job throws them away; `reason` must be given. The selection is what it is now.
 #[utoipa::path(post, path = "/dlq/{queue}/discard", tag = "Dead letters", request_body = Selection,
     params(("queue" = String, Path, description = "`ingest`, `alerter`, `moog` or `dead`")),
     responses((status = 202, body = Accepted, headers(("Location" = String))),
@@ -373,18 +584,5 @@ pub async fn discard(
     InPath(name): InPath<String>,
     Body(selection): Body<Selection>,
 ) -> Result<Response> {
-    begin(&api, caller, &name, selection, Action::Discard).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_is_found_where_a_failure_names_one() {
-        assert_eq!(status_in("HTTP 400: bad request"), Some(400));
-        assert_eq!(status_in("the sink answered 503"), Some(503));
-        assert_eq!(status_in("took 5003 ms, port 443x"), None);
-        assert_eq!(status_in("connection refused"), None);
-    }
+    begin(&api, caller, &name, selection, Action::Discard, None).await
 }

@@ -14,7 +14,8 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use mutt_engine::{Change, DeadLetterFilter, Dlq, Engine};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::Api;
@@ -26,24 +27,48 @@ const REMEMBERED: usize = 200;
 /// Jobs that run at once.
 const RUNNING_MAX: usize = 8;
 /// Entries that are moved in one step.
-const STEP: usize = 200;
+const STEP: usize = 500;
 
 /// What a job does to each entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Sends it back to where it failed.
+    /// Sends it back.
     Replay,
     /// Throws it away.
     Discard,
+}
+
+/// How a job replays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Back to where it failed: the same payload, the same `external_id`.
+    #[default]
+    Delivery,
+    /// The event is decided anew by today's rules.
+    Redecide,
+}
+
+/// Entries that are meant.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// By ids, or by what they are and that they failed before the job was ordered.
+    pub filter: DeadLetterFilter,
+    /// As it is shown.
+    pub shown: Value,
 }
 
 /// A job to be done.
 #[derive(Debug)]
 pub struct Order {
     pub action: Action,
+    /// How it replays.
+    pub mode: Option<Mode>,
     pub queue: Dlq,
-    pub ids: Vec<String>,
+    pub selected: Selected,
+    /// Entries that are meant.
+    pub total: u64,
     /// Entries per second.
     pub rate: Option<u32>,
     pub by: Change,
@@ -61,10 +86,7 @@ enum Phase {
 #[derive(Debug)]
 struct Job {
     id: String,
-    action: Action,
-    queue: Dlq,
-    total: u64,
-    by: Change,
+    order: Order,
     began_at: Timestamp,
     seen: AtomicU64,
     moved: AtomicU64,
@@ -77,16 +99,25 @@ struct Job {
 pub struct JobView {
     pub id: String,
     action: Action,
+    /// How it replays.
+    mode: Option<Mode>,
     /// The dead letter queue.
     queue: &'static str,
     /// `running`, `done`, `aborted` or `failed`.
     state: Phase,
-    /// Entries that were selected when it was ordered.
+    /// Entries that were meant when it was ordered.
     total: u64,
     /// Entries it has come to.
     processed: u64,
-    /// Entries it moved; the others were gone already.
+    /// Entries it moved.
     moved: u64,
+    /// Entries it came to and did not move: gone already, or without an event to decide anew.
+    left: u64,
+    /// Entries per second at most; null is as fast as it goes.
+    rate: Option<u32>,
+    /// `{"all": true}`, `{"ids": <how many>}` or `{"filter": {…}}`.
+    #[schema(value_type = Object)]
+    selection: Value,
     /// Who ordered it.
     by: String,
     reason: Option<String>,
@@ -102,17 +133,24 @@ pub struct JobView {
 impl Job {
     fn view(&self) -> JobView {
         let (state, ended_at, error) = self.end.lock().clone();
+        let order = &self.order;
+        let moved = self.moved.load(Ordering::Relaxed);
+        let processed = self.seen.load(Ordering::Relaxed);
         JobView {
             id: self.id.clone(),
-            action: self.action,
-            queue: self.queue.name(),
+            action: order.action,
+            mode: order.mode,
+            queue: order.queue.name(),
             state,
-            total: self.total,
-            processed: self.seen.load(Ordering::Relaxed),
-            moved: self.moved.load(Ordering::Relaxed),
-            by: self.by.by.clone(),
-            reason: self.by.reason.clone(),
-            correlation_id: self.by.correlation_id.clone(),
+            total: order.total,
+            processed,
+            moved,
+            left: processed.saturating_sub(moved),
+            rate: order.rate,
+            selection: order.selected.shown.clone(),
+            by: order.by.by.clone(),
+            reason: order.by.reason.clone(),
+            correlation_id: order.by.correlation_id.clone(),
             began_at: self.began_at,
             ended_at,
             error,
@@ -123,42 +161,80 @@ impl Job {
         self.end.lock().0 == Phase::Running
     }
 
-    async fn run(&self, engine: &dyn Engine, ids: Vec<String>, rate: Option<u32>) {
+    async fn run(&self, engine: &dyn Engine) {
+        let end = match self.steps(engine).await {
+            Ok(phase) => (phase, None),
+            Err(error) => (Phase::Failed, Some(error.to_string())),
+        };
+        *self.end.lock() = (end.0, Some(Timestamp::now()), end.1);
+    }
+
+    async fn steps(&self, engine: &dyn Engine) -> mutt_engine::Result<Phase> {
+        let Order {
+            queue,
+            selected,
+            rate,
+            total,
+            ..
+        } = &self.order;
         let step = rate.map_or(STEP, |rate| (rate as usize).clamp(1, STEP));
         let mut pace = rate.map(|rate| {
             tokio::time::interval(Duration::from_secs_f64(
                 step as f64 / f64::from(rate.max(1)),
             ))
         });
-        let mut end = (Phase::Done, None);
-        for ids in ids.chunks(step) {
+        // Entries that were come to and still lie there.
+        let mut staying = 0;
+        let mut given = selected.filter.ids.as_ref().map(|ids| ids.chunks(step));
+        loop {
             if let Some(pace) = &mut pace {
                 pace.tick().await;
             }
             if self.stop.load(Ordering::Relaxed) {
-                end.0 = Phase::Aborted;
-                break;
+                return Ok(Phase::Aborted);
             }
-            let filter = DeadLetterFilter {
-                ids: Some(ids.to_vec()),
+            let ids = match &mut given {
+                Some(given) => given.next().map(<[String]>::to_vec).unwrap_or_default(),
+                // The oldest first: what comes in meanwhile stands behind what is meant.
+                None if self.seen.load(Ordering::Relaxed) < *total => {
+                    let entries = engine
+                        .dead_letters(*queue, &selected.filter, staying, step)
+                        .await?;
+                    entries.into_iter().map(|entry| entry.id).collect()
+                }
+                None => Vec::new(),
+            };
+            if ids.is_empty() {
+                return Ok(Phase::Done);
+            }
+            let count = ids.len() as u64;
+            let these = DeadLetterFilter {
+                ids: Some(ids),
                 ..DeadLetterFilter::default()
             };
-            let moved = match self.action {
-                Action::Replay => engine.replay(self.queue, &filter, &self.by).await,
-                Action::Discard => engine.discard(self.queue, &filter, &self.by).await,
-            };
-            match moved {
-                Ok(moved) => {
-                    self.moved.fetch_add(moved, Ordering::Relaxed);
-                    self.seen.fetch_add(ids.len() as u64, Ordering::Relaxed);
-                }
-                Err(error) => {
-                    end = (Phase::Failed, Some(error.to_string()));
-                    break;
-                }
+            let moved = self.act(engine, &these).await?;
+            if moved < count && given.is_none() {
+                let left = engine.dead_letters(*queue, &these, 0, step).await?;
+                staying += left.len() as u64;
             }
+            self.moved.fetch_add(moved, Ordering::Relaxed);
+            self.seen.fetch_add(count, Ordering::Relaxed);
         }
-        *self.end.lock() = (end.0, Some(Timestamp::now()), end.1);
+    }
+
+    async fn act(&self, engine: &dyn Engine, these: &DeadLetterFilter) -> mutt_engine::Result<u64> {
+        let Order {
+            action,
+            mode,
+            queue,
+            by,
+            ..
+        } = &self.order;
+        match (action, mode) {
+            (Action::Replay, Some(Mode::Redecide)) => engine.redecide(*queue, these, by).await,
+            (Action::Replay, _) => engine.replay(*queue, these, by).await,
+            (Action::Discard, _) => engine.discard(*queue, these, by).await,
+        }
     }
 }
 
@@ -176,10 +252,7 @@ impl Jobs {
     pub fn begin(&self, engine: Arc<dyn Engine>, order: Order) -> Result<JobView> {
         let job = Arc::new(Job {
             id: uuid::Uuid::now_v7().to_string(),
-            action: order.action,
-            queue: order.queue,
-            total: order.ids.len() as u64,
-            by: order.by,
+            order,
             began_at: Timestamp::now(),
             seen: AtomicU64::new(0),
             moved: AtomicU64::new(0),
@@ -201,7 +274,7 @@ impl Jobs {
             }
         }
         let view = job.view();
-        tokio::spawn(async move { job.run(&*engine, order.ids, order.rate).await });
+        tokio::spawn(async move { job.run(&*engine).await });
         Ok(view)
     }
 

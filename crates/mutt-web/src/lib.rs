@@ -17,6 +17,7 @@ mod insights;
 mod jobs;
 mod keys;
 mod layers;
+mod letters;
 mod links;
 mod live;
 mod metrics;
@@ -31,6 +32,7 @@ mod stream;
 mod timeline;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use mutt_engine::{Dynamic, Engine};
@@ -53,6 +55,8 @@ pub struct ApiOptions {
     pub cookie_secure: bool,
     /// Dynamic configuration without stored values: environment, file and defaults.
     pub base: Dynamic,
+    /// How long a dead letter waits for its first automatic replay (`REMEDIATION_BACKOFF_BASE`).
+    pub remediation_backoff: Duration,
     /// What this process counted since it started.
     pub totals: Arc<dyn Fn() -> Totals + Send + Sync>,
     /// What is wrong now, in words.
@@ -77,10 +81,12 @@ struct Api {
     engine: Arc<dyn Engine>,
     access: Arc<access::Access>,
     base: Dynamic,
+    remediation_backoff: Duration,
     totals: Arc<dyn Fn() -> Totals + Send + Sync>,
     problems: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     version: &'static str,
     jobs: jobs::Jobs,
+    letter_groups: Arc<dlq::GroupsCache>,
     rates: Arc<status::RatesCache>,
 }
 
@@ -95,10 +101,12 @@ pub fn router(options: ApiOptions) -> Router {
             cookie::Cookie::new(options.cookie_secure),
         )),
         base: options.base,
+        remediation_backoff: options.remediation_backoff,
         totals: options.totals,
         problems: options.problems,
         version: options.version,
         jobs: jobs::Jobs::default(),
+        letter_groups: Arc::default(),
         rates: Arc::default(),
     };
     layers::around(openapi::routes(&api), metrics).with_state(api)

@@ -5,6 +5,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use mutt_engine::audit::{DeliveryRow, StoredAuditRow};
 use mutt_engine::dead_letters::DlqEntry;
+use mutt_engine::redecision::{Redecided, id_of};
 use mutt_engine::{AuditFilter, DeadLetterFilter, Dlq, Engine};
 use mutt_event::EventId;
 use mutt_rules::{RuleSet, Subject};
@@ -12,18 +13,26 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::Api;
 use crate::audit::{AuditRowView, event_id};
 use crate::error::{ApiError, Result};
+use crate::letters::EntryView;
 use crate::request::{InPath, Viewer};
 use crate::rules::RuleView;
+use crate::{Api, dlq};
+
+/// The most decisions of one event that are shown.
+const DECISIONS_MAX: u32 = 50;
 
 /// What became of one event.
 #[derive(Serialize, ToSchema)]
 pub struct Timeline {
+    /// The id that was asked for.
     #[schema(value_type = String, format = "uuid")]
     event_id: EventId,
-    /// Its audit rows; more than one where it was replayed.
+    /// The id of its first decision: the event's own.
+    #[schema(value_type = String, format = "uuid")]
+    first_event_id: EventId,
+    /// Its audit rows, one per decision; more than one where a person had it decided anew.
     audit: Vec<AuditRowView>,
     /// The rule that decided last, as it is now.
     rule: Option<RuleView>,
@@ -32,15 +41,48 @@ pub struct Timeline {
     /// What today's rules say of the event, one by one.
     #[schema(value_type = Option<Object>)]
     explanation: Option<Value>,
-    /// Every delivery attempt, oldest first.
-    #[schema(value_type = Vec<Object>)]
-    deliveries: Vec<DeliveryRow>,
+    /// Every delivery attempt of every decision, oldest first.
+    deliveries: Vec<DeliveryView>,
     /// Where it lies in a dead letter queue.
-    #[schema(value_type = Vec<Object>)]
-    dead_letters: Vec<DlqEntry>,
+    dead_letters: Vec<EntryView>,
     /// Everything in order of time.
     #[serde(rename = "timeline")]
     steps: Vec<Step>,
+}
+
+/// One attempt of delivery.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DeliveryView {
+    /// The id it was delivered under: `external_id` and `Idempotency-Key`.
+    #[schema(value_type = String, format = "uuid")]
+    event_id: EventId,
+    /// The sink's name.
+    sink: String,
+    /// The number of the attempt for this alert, from 1.
+    attempt: u32,
+    /// When it ended.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// The HTTP status, where there was an answer.
+    status: Option<u16>,
+    /// How long it took, in milliseconds.
+    latency_ms: f64,
+    /// What went wrong; null where it was delivered.
+    error: Option<String>,
+}
+
+impl From<&DeliveryRow> for DeliveryView {
+    fn from(row: &DeliveryRow) -> Self {
+        Self {
+            event_id: row.event_id,
+            sink: row.sink.clone(),
+            attempt: row.attempt,
+            at: row.at,
+            status: row.status,
+            latency_ms: row.latency_ms,
+            error: row.error.clone(),
+        }
+    }
 }
 
 /// One step of an event's road.
@@ -48,7 +90,8 @@ pub struct Timeline {
 pub struct Step {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// `received`, `decided`, `delivered`, `delivery_failed` or `dead_letter`.
+    /// `received`, `decided`, `redecided` (a person had it decided anew), `delivered`,
+    /// `delivery_failed` or `dead_letter`.
     what: &'static str,
     /// In words.
     detail: String,
@@ -56,7 +99,8 @@ pub struct Step {
 
 /// Show what became of one event
 ///
-/// When it was received, which rule decided and why, every delivery attempt, where it lies dead.
+/// When it was received, which rule decided and why, every delivery attempt, where it lies dead. An
+/// event that was decided anew is shown whole under each of its ids.
 #[utoipa::path(get, path = "/events/{event_id}", tag = "Events",
     params(("event_id" = String, Path, description = "The event's id, a UUID")),
     responses((status = 200, body = Timeline),
@@ -67,26 +111,34 @@ pub async fn timeline(
     InPath(id): InPath<String>,
 ) -> Result<Json<Timeline>> {
     let id = event_id(&id)?;
-    let filter = AuditFilter {
-        event_id: Some(id),
-        limit: 100,
-        ..AuditFilter::default()
-    };
-    let mut rows = api.engine.audit_rows(filter).await?;
-    rows.reverse();
-    let deliveries = api.engine.deliveries(id).await?;
-    let dead_letters = dead_letters(&*api.engine, id).await?;
+    let engine = &*api.engine;
+    let first = first_id(engine, id).await?;
+    let (mut rows, mut deliveries) = (Vec::new(), Vec::new());
+    for number in 0..DECISIONS_MAX {
+        let decided = id_of(first, number);
+        let found = audit_rows(engine, decided).await?;
+        let sent = engine.deliveries(decided).await?;
+        // Every decision but the first comes from a dead letter of the one before.
+        if number > 0 && found.is_empty() && sent.is_empty() {
+            break;
+        }
+        rows.extend(found);
+        deliveries.extend(sent);
+    }
+    let dead_letters = dead_letters(engine, first).await?;
     if rows.is_empty() && deliveries.is_empty() && dead_letters.is_empty() {
         return Err(ApiError::not_found(format!(
             "nothing is on record of event {id}"
         )));
     }
     let (rule, changed, explanation) = match rows.last() {
-        Some(row) => why(&*api.engine, row).await?,
+        Some(row) => why(engine, row).await?,
         None => (None, false, None),
     };
+    let policy = dlq::policy(&api).await?;
     Ok(Json(Timeline {
         event_id: id,
+        first_event_id: first,
         steps: steps(&rows, &deliveries, &dead_letters),
         audit: rows
             .into_iter()
@@ -95,18 +147,43 @@ pub async fn timeline(
         rule,
         rule_changed_since: changed,
         explanation,
-        deliveries,
-        dead_letters,
+        deliveries: deliveries.iter().map(DeliveryView::from).collect(),
+        dead_letters: dead_letters
+            .into_iter()
+            .map(|entry| EntryView::new(entry, &policy))
+            .collect(),
     }))
 }
 
-async fn dead_letters(engine: &dyn Engine, id: EventId) -> Result<Vec<DlqEntry>> {
-    let filter = DeadLetterFilter {
-        text: Some(id.to_string()),
-        ..DeadLetterFilter::default()
+/// The audit rows of one id, oldest first.
+async fn audit_rows(engine: &dyn Engine, id: EventId) -> Result<Vec<StoredAuditRow>> {
+    let filter = AuditFilter {
+        event_id: Some(id),
+        limit: 100,
+        ..AuditFilter::default()
     };
+    let mut rows = engine.audit_rows(filter).await?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// The id of the first decision of the event that was decided under this id.
+async fn first_id(engine: &dyn Engine, id: EventId) -> Result<EventId> {
+    let rows = audit_rows(engine, id).await?;
+    let note = rows
+        .first()
+        .and_then(|row| Redecided::read(row.raw_message.as_bytes()));
+    Ok(note.map_or(id, |note| note.of))
+}
+
+/// Dead letters that speak of the event: one that was decided anew names its first id too.
+async fn dead_letters(engine: &dyn Engine, first: EventId) -> Result<Vec<DlqEntry>> {
     let mut all = Vec::new();
     for queue in Dlq::ALL {
+        let filter = DeadLetterFilter {
+            text: Some(first.to_string()),
+            ..DeadLetterFilter::default()
+        };
         all.extend(engine.dead_letters(queue, &filter, 0, 10).await?);
     }
     Ok(all)
@@ -153,6 +230,18 @@ fn steps(rows: &[StoredAuditRow], deliveries: &[DeliveryRow], dead: &[DlqEntry])
         });
     }
     for row in rows {
+        // The second decision stands where it was asked for; when the first was made is not on record.
+        let note = Redecided::read(row.raw_message.as_bytes());
+        if let Some(note) = note {
+            steps.push(Step {
+                at: note.at,
+                what: "redecided",
+                detail: format!(
+                    "it went back to the ingest queue, to be decided anew as event {}",
+                    row.event_id
+                ),
+            });
+        }
         let rule = match (row.matched_rule_id, row.rule_version) {
             (Some(rule), Some(version)) => format!("rule {rule} (version {version})"),
             (Some(rule), None) => format!("rule {rule}"),
@@ -164,7 +253,7 @@ fn steps(rows: &[StoredAuditRow], deliveries: &[DeliveryRow], dead: &[DlqEntry])
             "no alert"
         };
         steps.push(Step {
-            at: row.received_at,
+            at: note.map_or(row.received_at, |note| note.at),
             what: "decided",
             detail: format!(
                 "{rule}: {} for {}, {alert}",

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use mutt_engine::dead_letters::DlqEntry;
-use mutt_engine::{DeadLetterFilter, Dlq, Reason};
+use mutt_engine::{DeadLetterFilter, Dlq, Reason, redecision};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -102,9 +102,12 @@ impl Letter {
 
     /// Whether a filter means it; ids are not looked at.
     pub(crate) fn is_meant(&self, filter: &DeadLetterFilter) -> bool {
-        let text = filter.text.as_deref().unwrap_or_default();
-        filter.reason.is_none_or(|reason| reason == self.reason)
-            && memchr::memmem::find(&self.element, text.as_bytes()).is_some()
+        filter.means(
+            self.reason,
+            &self.detail,
+            self.last_failed_at,
+            &self.element,
+        )
     }
 
     /// As it is listed. A time that nobody knows is 1970.
@@ -143,6 +146,18 @@ impl Letter {
             Cow::Owned(envelope::wrap(&self.element, &history))
         };
         (target.clone(), element.into_owned())
+    }
+
+    /// The ingest queue, and how it stands there to be decided (anew); `None` where it is an alert
+    /// about no event.
+    pub(crate) fn to_be_decided(&self, names: &Names, now: Timestamp) -> Option<(String, Vec<u8>)> {
+        if self.origin != Dlq::Moog {
+            return Some(self.sent_back(names, self.replays));
+        }
+        let event = redecision::event_of(&self.element, now)?;
+        // What failed was the delivery of what was decided before: nothing is remembered.
+        let event = envelope::plain(&event).into_owned();
+        Some((names.ingest_queue.clone(), event))
     }
 
     /// How it stands in `mutt:dlq:dead`.

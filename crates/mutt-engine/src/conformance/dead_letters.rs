@@ -154,7 +154,7 @@ pub async fn filters_choose_dead_letters(fixture: &dyn Fixture) {
             DeadLetterFilter {
                 ids: ids.clone(),
                 reason,
-                text: None,
+                ..Default::default()
             },
             vec![4],
         ),
@@ -163,6 +163,7 @@ pub async fn filters_choose_dead_letters(fixture: &dyn Fixture) {
                 ids: ids.clone(),
                 reason,
                 text,
+                ..Default::default()
             },
             vec![4],
         ),
@@ -208,6 +209,164 @@ pub async fn filters_choose_dead_letters(fixture: &dyn Fixture) {
         [2],
         "offset and limit count chosen entries"
     );
+}
+
+/// Status, host, rule and time restrict by what the entry says.
+pub async fn what_an_entry_says_restricts(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let letter = |element: &str, detail: &str| DeadLetter {
+        reason: Reason::Refused,
+        detail: detail.to_owned(),
+        element: element.as_bytes().to_vec(),
+    };
+    let start = super::sample::now();
+    let letters = vec![
+        letter(
+            r#"{"hostname":"Core-1","rule_id":5}"#,
+            "HTTP 404: not found",
+        ),
+        letter(r#"{"hostname":"core-2","rule_id":5}"#, "HTTP 400: bad"),
+        letter(r#"{"hostname":"core-1"}"#, "HTTP 404: not found"),
+        letter("core-1 rule_id 5", "no JSON"),
+    ];
+    engine.bury(Dlq::Moog, letters).await.expect("buried");
+    let end = jiff::Timestamp::now();
+    let any = DeadLetterFilter::default;
+    let cases = [
+        (
+            DeadLetterFilter {
+                status: Some(404),
+                ..any()
+            },
+            vec![0, 2],
+        ),
+        (
+            DeadLetterFilter {
+                status: Some(500),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            DeadLetterFilter {
+                hostname: Some("CORE-1".to_owned()),
+                ..any()
+            },
+            vec![0, 2],
+        ),
+        (
+            DeadLetterFilter {
+                rule_id: Some(5),
+                ..any()
+            },
+            vec![0, 1],
+        ),
+        (
+            DeadLetterFilter {
+                status: Some(404),
+                hostname: Some("core-1".to_owned()),
+                rule_id: Some(5),
+                ..any()
+            },
+            vec![0],
+        ),
+        (
+            DeadLetterFilter {
+                since: Some(start),
+                ..any()
+            },
+            vec![0, 1, 2, 3],
+        ),
+        (
+            DeadLetterFilter {
+                since: Some(end + std::time::Duration::from_secs(1)),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            DeadLetterFilter {
+                until: Some(start),
+                ..any()
+            },
+            vec![],
+        ),
+        (
+            DeadLetterFilter {
+                until: Some(end + std::time::Duration::from_secs(1)),
+                ..any()
+            },
+            vec![0, 1, 2, 3],
+        ),
+    ];
+    let all = list(&*engine, Dlq::Moog).await;
+    for (filter, expected) in &cases {
+        let expected: Vec<_> = expected.iter().map(|&at: &usize| all[at].clone()).collect();
+        let found = engine.dead_letters(Dlq::Moog, filter, 0, 10).await;
+        assert_eq!(found.expect("listed"), expected, "{filter:?}");
+        let groups = engine.dead_letter_groups(Dlq::Moog, filter, u64::MAX).await;
+        let counted: u64 = groups
+            .expect("grouped")
+            .iter()
+            .map(|group| group.count)
+            .sum();
+        assert_eq!(counted, expected.len() as u64, "{filter:?}");
+    }
+    let by = change("one host");
+    let host = &cases[2].0;
+    let discarded = engine.discard(Dlq::Moog, host, &by).await;
+    assert_eq!(discarded.expect("discarded"), 2);
+    let left = list(&*engine, Dlq::Moog).await;
+    assert_eq!(left, [all[1].clone(), all[3].clone()]);
+}
+
+/// Entries are added up by reason and status, with how old they are; a bound is kept.
+pub async fn dead_letters_are_added_up_by_failure(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let buried = |reason, detail: &str| DeadLetter {
+        reason,
+        detail: detail.to_owned(),
+        element: b"{}".to_vec(),
+    };
+    for letter in [
+        buried(Reason::Refused, "HTTP 404: first"),
+        buried(Reason::RetriesExhausted, "HTTP 503"),
+        buried(Reason::Refused, "HTTP 404: second"),
+        buried(Reason::RetriesExhausted, "connection refused"),
+        buried(Reason::Refused, "HTTP 400"),
+    ] {
+        engine.bury(Dlq::Moog, vec![letter]).await.expect("buried");
+    }
+    let all = list(&*engine, Dlq::Moog).await;
+    let any = DeadLetterFilter::default();
+    let grouped = async |most| {
+        let groups = engine.dead_letter_groups(Dlq::Moog, &any, most).await;
+        groups.expect("grouped")
+    };
+    let groups = grouped(5).await;
+    let seen: Vec<_> = groups
+        .iter()
+        .map(|group| (group.reason, group.status, group.count))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Reason::Refused, Some(400), 1),
+            (Reason::Refused, Some(404), 2),
+            (Reason::RetriesExhausted, None, 1),
+            (Reason::RetriesExhausted, Some(503), 1),
+        ]
+    );
+    assert_eq!(
+        (groups[1].oldest, groups[1].newest),
+        (all[0].last_failed_at, all[2].last_failed_at)
+    );
+    assert_eq!(groups[1].detail, "HTTP 404: first");
+    let bounded: u64 = grouped(2).await.iter().map(|group| group.count).sum();
+    assert_eq!(bounded, 2, "the oldest two");
+    assert!(grouped(0).await.is_empty());
+    let none = engine.dead_letter_groups(Dlq::Ingest, &any, 10).await;
+    assert!(none.expect("grouped").is_empty());
 }
 
 /// What was buried is there after a crash.

@@ -16,6 +16,7 @@ pub mod events;
 pub mod flow;
 pub mod keys;
 pub mod live;
+pub mod redecision;
 pub mod remediation;
 pub mod rules;
 pub mod sample;
@@ -139,11 +140,20 @@ macro_rules! conformance_tests {
             dead_letters {
                 dead_letters_are_listed_oldest_first,
                 filters_choose_dead_letters,
+                what_an_entry_says_restricts,
+                dead_letters_are_added_up_by_failure,
                 dead_letters_survive_a_crash,
                 a_person_replays_chosen_entries,
                 rejected_records_replay_to_the_ingest_queue,
                 discarding_needs_a_reason,
                 discarding_removes_chosen_entries,
+            }
+            redecision {
+                an_alert_is_decided_anew,
+                a_letter_that_came_twice_is_audited_once,
+                an_alert_without_an_event_stays,
+                undecided_entries_go_back_as_they_are,
+                an_entry_goes_one_way,
             }
             remediation {
                 remediation_waits_for_the_backoff,

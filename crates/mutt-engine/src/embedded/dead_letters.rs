@@ -9,24 +9,26 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mutt_event::Batch;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
 use super::alert_state::Waiting;
 use super::blocks::{History, Written};
 use super::config_audit::record_change;
+use super::dead_letter_search::{Found, Search, queue_in};
 use super::shared::Shared;
-use super::{Embedded, alerts, blocks, timestamp};
+use super::{Embedded, alerts, blocks};
 use crate::catalog::Change;
 use crate::changes::{Operation, Record};
 use crate::dead_letters::{
-    DeadLetter, DeadLetterFilter, DeadLetters, Dlq, DlqEntry, Reason, Remediated, ReplayPolicy,
+    DeadLetter, DeadLetterFilter, DeadLetters, Dlq, DlqEntry, LetterGroup, Reason, Remediated,
+    ReplayPolicy,
 };
 use crate::error::{EngineError, Result};
+use crate::redecision;
 
 /// The table name under which replays and discards stand in `config_audit_log`.
-const TABLE: &str = "dead_letters";
+const TABLE: &str = "dlq";
 /// The most entries that one commit moves.
 const CHUNK: usize = 2000;
 /// The most bytes that one commit moves, unless a single entry is larger.
@@ -72,58 +74,12 @@ pub(super) fn count(conn: &Connection, shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-/// The conditions for a filter, with their parameters; `None` where nothing can be meant.
-fn conditions(queue: Dlq, filter: &DeadLetterFilter) -> Option<(String, Vec<Value>)> {
-    let mut sql = "queue = ?".to_owned();
-    let mut values = vec![Value::from(queue.name().to_owned())];
-    if let Some(ids) = &filter.ids {
-        let ids: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        if ids.is_empty() {
-            return None;
-        }
-        sql.push_str(" AND id IN (SELECT value FROM json_each(?))");
-        values.push(Value::from(json!(ids).to_string()));
-    }
-    if let Some(reason) = filter.reason {
-        sql.push_str(" AND reason = ?");
-        values.push(Value::from(reason.name().to_owned()));
-    }
-    if let Some(text) = &filter.text {
-        sql.push_str(" AND instr(element, ?) > 0");
-        values.push(Value::from(text.clone().into_bytes()));
-    }
-    Some((sql, values))
-}
-
-fn word<T>(row: &Row<'_>, column: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    read(text).ok_or(rusqlite::Error::InvalidQuery)
-}
-
-fn entry(row: &Row<'_>) -> rusqlite::Result<DlqEntry> {
-    let id: i64 = row.get(0)?;
-    let element: Vec<u8> = row.get(9)?;
-    Ok(DlqEntry {
-        id: id.to_string(),
-        queue: word(row, 1, Dlq::from_name)?,
-        origin: word(row, 2, Dlq::from_name)?,
-        reason: word(row, 3, Reason::from_name)?,
-        first_failed_at: timestamp(row.get(4)?),
-        last_failed_at: timestamp(row.get(5)?),
-        attempts: row.get(6)?,
-        replays: row.get(7)?,
-        detail: row.get(8)?,
-        message: String::from_utf8(element)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    })
-}
-
 /// What one commit moved out of a queue.
 #[derive(Default)]
 struct Moved {
     blocks: Written,
     alerts: Vec<Waiting>,
-    /// Entries that went back to their queue.
+    /// Entries that went back to their queue, or to be decided anew.
     replayed: u64,
     /// Entries that went to `mutt:dlq:dead`.
     poison: u64,
@@ -137,15 +93,17 @@ struct Taken {
     element: Vec<u8>,
 }
 
-fn take(tx: &Connection, queue: Dlq, id: i64) -> Result<Option<Taken>> {
+/// Takes an entry out; `None` where it is gone, or is an alert and alerts are to stay.
+fn take(tx: &Connection, queue: Dlq, id: i64, alerts_stay: bool) -> Result<Option<Taken>> {
+    let staying = alerts_stay.then_some(Dlq::Moog.name());
     Ok(tx
         .prepare_cached(
-            "DELETE FROM dead_letters WHERE id = ?1 AND queue = ?2
+            "DELETE FROM dead_letters WHERE id = ?1 AND queue = ?2 AND origin IS NOT ?3
              RETURNING origin, replays, first_failed_at, element",
         )?
-        .query_row(params![id, queue.name()], |row| {
+        .query_row(params![id, queue.name(), staying], |row| {
             Ok(Taken {
-                origin: word(row, 0, Dlq::from_name)?,
+                origin: queue_in(row, 0)?,
                 history: History {
                     replays: row.get(1)?,
                     first_failed_at: row.get(2)?,
@@ -156,13 +114,36 @@ fn take(tx: &Connection, queue: Dlq, id: i64) -> Result<Option<Taken>> {
         .optional()?)
 }
 
-/// Puts entries back where they failed. `counted`: remediation counts its replays, a person's are
-/// not counted.
+/// How entries go back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Back {
+    /// By remediation, which counts its replays.
+    Counted,
+    /// By a person.
+    AsTheyAre,
+    /// By a person, to be decided anew.
+    Redecided,
+}
+
+/// The event of an alert that lies here; `None` where it is no alert, or has none.
+fn event_of(tx: &Connection, queue: Dlq, id: i64, now: Timestamp) -> Result<Option<Vec<u8>>> {
+    let element: Option<Vec<u8>> = tx
+        .prepare_cached(
+            "SELECT element FROM dead_letters WHERE id = ?1 AND queue = ?2 AND origin = ?3",
+        )?
+        .query_row(params![id, queue.name(), Dlq::Moog.name()], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(element.and_then(|element| redecision::event_of(&element, now)))
+}
+
+/// Puts entries back where they failed, or alerts among them back as their events.
 fn replay(
     tx: &Connection,
     queue: Dlq,
     ids: &[i64],
-    counted: bool,
+    back: Back,
     now: Timestamp,
     moved: &mut Moved,
 ) -> Result<()> {
@@ -170,12 +151,22 @@ fn replay(
     let mut events = Batch::new();
     let mut history = History::default();
     for &id in ids {
-        let Some(mut taken) = take(tx, queue, id)? else {
+        let event = if back == Back::Redecided {
+            event_of(tx, queue, id, now)?
+        } else {
+            None
+        };
+        let Some(mut taken) = take(tx, queue, id, back == Back::Redecided && event.is_none())?
+        else {
             continue;
         };
         moved.replayed += 1;
-        taken.history.replays += u32::from(counted);
-        if taken.origin == Dlq::Moog {
+        taken.history.replays += u32::from(back == Back::Counted);
+        if let Some(event) = event {
+            // What failed was the delivery of what was decided before.
+            taken.history = History::default();
+            taken.element = event;
+        } else if taken.origin == Dlq::Moog {
             moved
                 .alerts
                 .push(alerts::insert(tx, &taken.element, taken.history, now)?);
@@ -215,11 +206,9 @@ fn finish(shared: &Shared, queue: Dlq, moved: Moved) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Replay,
+    Redecide,
     Discard,
 }
-
-/// An entry as it is found: its number, and its element's length in bytes.
-type Found = (i64, u32);
 
 /// Cuts entries into what one commit moves.
 fn chunks(found: &[Found]) -> impl Iterator<Item = &[Found]> {
@@ -238,25 +227,6 @@ fn chunks(found: &[Found]) -> impl Iterator<Item = &[Found]> {
 }
 
 impl Embedded {
-    /// The entries that a filter means, oldest first.
-    async fn meant(&self, queue: Dlq, filter: &DeadLetterFilter) -> Result<Vec<Found>> {
-        let Some((conditions, values)) = conditions(queue, filter) else {
-            return Ok(Vec::new());
-        };
-        self.readers
-            .run(move |conn| {
-                let sql = format!(
-                    "SELECT id, length(element) FROM dead_letters WHERE {conditions} ORDER BY id"
-                );
-                let mut statement = conn.prepare_cached(&sql)?;
-                let found = statement.query_map(params_from_iter(values), |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })?;
-                Ok(found.collect::<rusqlite::Result<_>>()?)
-            })
-            .await
-    }
-
     /// What a person does with chosen entries, some thousand in one commit with its audit row.
     async fn act(
         &self,
@@ -265,7 +235,8 @@ impl Embedded {
         by: &Change,
         action: Action,
     ) -> Result<u64> {
-        let found = self.meant(queue, filter).await?;
+        let search = Search::new(queue, filter);
+        let found = self.readers.run(move |conn| search.meant(conn)).await?;
         let mut count = 0;
         for chunk in chunks(&found) {
             let chunk: Vec<i64> = chunk.iter().map(|&(id, _)| id).collect();
@@ -297,11 +268,13 @@ fn act(
     action: Action,
 ) -> Result<Moved> {
     let mut moved = Moved::default();
+    let now = Timestamp::now();
     match action {
-        Action::Replay => replay(tx, queue, ids, false, Timestamp::now(), &mut moved)?,
+        Action::Replay => replay(tx, queue, ids, Back::AsTheyAre, now, &mut moved)?,
+        Action::Redecide => replay(tx, queue, ids, Back::Redecided, now, &mut moved)?,
         Action::Discard => {
             for &id in ids {
-                moved.discarded += u64::from(take(tx, queue, id)?.is_some());
+                moved.discarded += u64::from(take(tx, queue, id, false)?.is_some());
             }
         }
     }
@@ -309,6 +282,7 @@ fn act(
     if entries > 0 {
         let (operation, new) = match action {
             Action::Replay => (Operation::Update, Some(json!({ "replayed": entries }))),
+            Action::Redecide => (Operation::Update, Some(json!({ "redecided": entries }))),
             Action::Discard => (Operation::Delete, None),
         };
         let old = json!({ "queue": queue.key(), "entries": entries, "filter": filter });
@@ -400,22 +374,21 @@ impl DeadLetters for Embedded {
         offset: u64,
         limit: usize,
     ) -> Result<Vec<DlqEntry>> {
-        let Some((conditions, mut values)) = conditions(queue, filter) else {
-            return Ok(Vec::new());
-        };
-        values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
-        values.push(Value::from(i64::try_from(offset).unwrap_or(i64::MAX)));
+        let search = Search::new(queue, filter);
         self.readers
-            .run(move |conn| {
-                let sql = format!(
-                    "SELECT id, queue, origin, reason, first_failed_at, last_failed_at, attempts,
-                         replays, detail, element
-                     FROM dead_letters WHERE {conditions} ORDER BY id LIMIT ? OFFSET ?"
-                );
-                let mut statement = conn.prepare_cached(&sql)?;
-                let rows = statement.query_map(params_from_iter(values), entry)?;
-                Ok(rows.collect::<rusqlite::Result<_>>()?)
-            })
+            .run(move |conn| search.entries(conn, offset, limit))
+            .await
+    }
+
+    async fn dead_letter_groups(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        most: u64,
+    ) -> Result<Vec<LetterGroup>> {
+        let search = Search::new(queue, filter);
+        self.readers
+            .run(move |conn| search.groups(conn, most))
             .await
     }
 
@@ -465,7 +438,14 @@ impl DeadLetters for Embedded {
                             .execute(params![id, queue.name(), Dlq::Dead.name()])?;
                         moved.poison += changed as u64;
                     }
-                    replay(tx, queue, &healing, true, Timestamp::now(), &mut moved)?;
+                    replay(
+                        tx,
+                        queue,
+                        &healing,
+                        Back::Counted,
+                        Timestamp::now(),
+                        &mut moved,
+                    )?;
                     Ok(moved)
                 },
                 move |result: Result<Moved>| {
@@ -483,6 +463,10 @@ impl DeadLetters for Embedded {
 
     async fn replay(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
         self.act(queue, filter, by, Action::Replay).await
+    }
+
+    async fn redecide(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
+        self.act(queue, filter, by, Action::Redecide).await
     }
 
     async fn discard(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {

@@ -25,6 +25,7 @@ mod config;
 mod config_audit;
 
 mod counters;
+mod dead_letter_search;
 mod dead_letters;
 mod decide;
 mod event_state;

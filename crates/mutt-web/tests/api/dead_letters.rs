@@ -73,6 +73,10 @@ async fn dead_letters_are_grouped_listed_and_shown() {
         ]
     );
 
+    let refused = &alerter["groups"][1];
+    let times = ["oldest", "newest"].map(|name| refused[name].as_str().unwrap().to_owned());
+    assert!(times[0] <= times[1], "{refused}");
+
     let page = world.get("/api/v2/dlq/alerter?limit=3").await.is(200);
     assert_eq!(
         (page["entries"].as_array().unwrap().len(), &page["next"]),
@@ -100,7 +104,15 @@ async fn dead_letters_are_grouped_listed_and_shown() {
         .get(&format!("/api/v2/dlq/alerter/{id}"))
         .await
         .is(200);
-    assert_eq!(&shown, entry);
+    assert_eq!(shown["payload"]["hostname"], "h");
+    let mut listed = entry.clone();
+    listed["payload"] = shown["payload"].clone();
+    assert_eq!(shown, listed);
+    assert_eq!(
+        (&shown["hostname"], &shown["reason"], &shown["can_redecide"]),
+        (&json!("h"), &json!("shed"), &json!(true))
+    );
+    assert_eq!(shown["next_replay"]["what"], "replay");
 
     world.get("/api/v2/dlq/nowhere").await.problem(404);
     world.get("/api/v2/dlq/alerter/999999").await.problem(404);
@@ -187,6 +199,202 @@ async fn discarding_needs_a_reason_and_is_audited() {
     );
 }
 
+/// Puts a page's rest behind it, by cursor, to the end; the messages.
+async fn to_the_end(world: &World, path: &str, mut page: Value) -> Vec<String> {
+    let mut seen = Vec::new();
+    loop {
+        let entries = page["entries"].as_array().unwrap();
+        let details = entries
+            .iter()
+            .map(|entry| entry["detail"].as_str().unwrap());
+        seen.extend(details.map(str::to_owned));
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            return seen;
+        };
+        page = world.get(&format!("{path}&cursor={cursor}")).await.is(200);
+    }
+}
+
+#[tokio::test]
+async fn pages_go_on_behind_the_last_entry_whatever_went_meanwhile() {
+    let world = World::new().await;
+    let details: Vec<String> = (0..12).map(|number| format!("entry {number}")).collect();
+    let details: Vec<&str> = details.iter().map(String::as_str).collect();
+    bury(&world, Dlq::Ingest, Reason::Malformed, &details).await;
+    let path = "/api/v2/dlq/ingest?limit=4";
+    let first = world.get(path).await.is(200);
+    assert_eq!(to_the_end(&world, path, first.clone()).await, details);
+
+    // Two of the first page go; then one of its last, too.
+    for gone in [[0, 2].as_slice(), &[3]] {
+        let ids: Vec<_> = gone
+            .iter()
+            .map(|&at: &usize| first["entries"][at]["id"].clone())
+            .collect();
+        let body = json!({"ids": ids, "reason": "noise"});
+        let begun = world.post("/api/v2/dlq/ingest/discard", body).await.is(202);
+        assert_eq!(ended(&world, &begun).await["moved"], gone.len());
+        let seen = to_the_end(&world, path, first.clone()).await;
+        assert_eq!(seen[4..], details[4..], "nothing twice, nothing left out");
+    }
+    let fields = world.get(&format!("{path}&cursor=zz")).await.problem(400);
+    assert_eq!(fields, ["cursor"]);
+}
+
+#[tokio::test]
+async fn entries_are_chosen_by_what_they_say() {
+    let world = World::new().await;
+    let letters = [("a", 404), ("a", 400), ("b", 404)];
+    let letters = letters
+        .iter()
+        .map(|(host, status)| DeadLetter {
+            reason: Reason::Refused,
+            detail: format!("HTTP {status}"),
+            element: json!({"hostname": host, "rule_id": 5, "password": "hunter2"})
+                .to_string()
+                .into_bytes(),
+        })
+        .collect();
+    world.engine.bury(Dlq::Moog, letters).await.unwrap();
+    for (query, count) in [
+        ("hostname=A", 2),
+        ("hostname=a&status=404", 1),
+        ("rule_id=5", 3),
+        ("rule_id=6", 0),
+        ("since=2026-01-01", 3),
+        ("until=2026-01-01", 0),
+    ] {
+        let page = world
+            .get(&format!("/api/v2/dlq/moog?{query}"))
+            .await
+            .is(200);
+        assert_eq!(page["entries"].as_array().unwrap().len(), count, "{query}");
+        assert!(!page.to_string().contains("hunter2"), "secrets are masked");
+    }
+    for (query, field) in [
+        ("status=200", "status"),
+        ("since=soon", "since"),
+        ("rule_id=x", "rule_id"),
+    ] {
+        let fields = world
+            .get(&format!("/api/v2/dlq/moog?{query}"))
+            .await
+            .problem(400);
+        assert_eq!(fields, [field]);
+    }
+    let body = json!({"filter": {"status": 404, "hostname": "a"}, "reason": "noise"});
+    let begun = world.post("/api/v2/dlq/moog/discard", body).await.is(202);
+    let job = ended(&world, &begun).await;
+    assert_eq!(
+        (&job["total"], &job["moved"], &job["left"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(job["selection"]["filter"]["hostname"], "a");
+    assert_eq!(world.get("/api/v2/dlq/moog").await.is(200)["depth"], 2);
+}
+
+#[tokio::test]
+async fn an_event_is_decided_anew() {
+    let world = World::new().await;
+    let rows = world.decide(&["%LINK-3-UPDOWN: down"], |_, _| {}).await;
+    let first = rows[0].event_id;
+    let filter = mutt_engine::AuditFilter {
+        event_id: Some(first),
+        limit: 1,
+        ..mutt_engine::AuditFilter::default()
+    };
+    let raw = world.engine.audit_rows(filter).await.unwrap()[0]
+        .raw_message
+        .clone();
+    let alert = json!({"hostname": "router1", "team_assignment": "Net", "message_body": "down",
+        "raw_json": raw, "_event_id": first.to_string(), "rule_id": 1});
+    let meta = json!({"hostname": "router1", "team_assignment": "Net", "message_body": "many",
+        "raw_json": "{}", "_event_id": mutt_event::EventId::new().to_string()});
+    let letters = [alert, meta]
+        .iter()
+        .map(|alert| DeadLetter {
+            reason: Reason::Refused,
+            detail: "HTTP 404".to_owned(),
+            element: alert.to_string().into_bytes(),
+        })
+        .collect();
+    world.engine.bury(Dlq::Moog, letters).await.unwrap();
+    let body = json!({"all": true, "mode": "redecide", "reason": "the rule is corrected"});
+    let begun = world.post("/api/v2/dlq/moog/replay", body).await.is(202);
+    let job = ended(&world, &begun).await;
+    assert_eq!(
+        (
+            &job["state"],
+            &job["mode"],
+            &job["total"],
+            &job["moved"],
+            &job["left"]
+        ),
+        (
+            &json!("done"),
+            &json!("redecide"),
+            &json!(2),
+            &json!(1),
+            &json!(1)
+        )
+    );
+    let changes = world
+        .get("/api/v2/config-audit?table_name=dlq")
+        .await
+        .is(200);
+    assert_eq!(changes["changes"][0]["new_values"], json!({"redecided": 1}));
+    assert_eq!(changes["changes"][0]["reason"], "the rule is corrected");
+
+    // Decided again, it stands beside the first decision, under both ids.
+    let claim = world
+        .engine
+        .claim_events(&std::sync::Arc::from("test"), 10, crate::support::PATIENCE)
+        .await
+        .unwrap()
+        .unwrap();
+    let view = mutt_event::json::view(claim.iter().next().unwrap()).unwrap();
+    let mut row = rows[0].clone();
+    row.event_id = view.event_id;
+    row.handling_decision = "Ticket_only";
+    let outcome = mutt_engine::Outcome {
+        audit: vec![row],
+        ..Default::default()
+    };
+    let decision = mutt_engine::Decision { claim, outcome };
+    world
+        .engine
+        .decide(std::sync::Arc::new(decision))
+        .await
+        .unwrap();
+    let again = mutt_engine::redecision::id_of(first, 1);
+    for id in [first, again] {
+        let timeline = world.get(&format!("/api/v2/events/{id}")).await.is(200);
+        let decided: Vec<_> = timeline["audit"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| {
+                (
+                    row["event_id"].as_str().unwrap(),
+                    row["handling_decision"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let (one, two) = (first.to_string(), again.to_string());
+        assert_eq!(
+            decided,
+            [(one.as_str(), "Page_only"), (two.as_str(), "Ticket_only")]
+        );
+        let steps: Vec<_> = timeline["timeline"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| step["what"].as_str().unwrap())
+            .collect();
+        assert_eq!(steps, ["received", "decided", "redecided", "decided"]);
+    }
+}
+
 #[tokio::test]
 async fn a_selection_must_say_what_it_means() {
     let world = World::new().await;
@@ -200,6 +408,9 @@ async fn a_selection_must_say_what_it_means() {
         json!({"all": true, "rate": 0}),
         json!({"all": true, "rate": -5}),
         json!({"all": true, "quick": true}),
+        json!({"all": true, "mode": "again"}),
+        json!({"filter": {"status": 200}}),
+        json!({"filter": {"until": "soon"}}),
         json!({"filter": {"reason": "bored"}}),
         json!({"ids": "1"}),
         json!({"ids": vec!["1"; 100_001]}),

@@ -97,6 +97,7 @@ fn serve(
         links: links.clone(),
         cookie_secure: false,
         base: Dynamic::default(),
+        remediation_backoff: Duration::from_mins(1),
         totals: Arc::new(Totals::default),
         problems: Arc::new(Vec::new),
         metrics: WebMetrics::register(&mut registry),

@@ -93,9 +93,9 @@ impl Chosen {
             ids: (!self.ids.is_empty()).then_some(self.ids),
             reason: self.which.reason,
             text: self.which.text,
+            ..DeadLetterFilter::default()
         };
-        let nothing = filter.ids.is_none() && filter.reason.is_none() && filter.text.is_none();
-        if nothing && !self.all {
+        if filter.is_any() && !self.all {
             return Err(Failure::usage(
                 "say which entries: ids, --reason, --text or --all",
             ));
@@ -136,6 +136,7 @@ impl Command {
                     ids: None,
                     reason: which.reason,
                     text: which.text,
+                    ..DeadLetterFilter::default()
                 };
                 let entries = engine.dead_letters(queue, &filter, 0, limit).await?;
                 list(context, &entries);

@@ -151,6 +151,7 @@ impl Build<'_> {
                 links: self.links.clone(),
                 cookie_secure: settings.webui_cookie_secure,
                 base: context.loaded.dynamic(),
+                remediation_backoff: Duration::from_secs(settings.remediation_backoff_base),
                 totals: totals.clone(),
                 problems: Arc::new(move || process.problems()),
                 metrics,

@@ -17,9 +17,9 @@ use mutt_engine::{
     AlertQueue, ApiKey, ApiKeys, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit,
     CircuitPolicy, CircuitState, ClaimedAlert, Component, ConfigAuditRow, Counters, DeadLetter,
     DeadLetterFilter, DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError,
-    EventClaim, EventQueue, Flow, FlowCounts, Limit, Live, NewApiKey, NewSession, Outcomes, Permit,
-    ProcessReport, Reported, Result, Session, Sessions, Settled, Span, Status, StoreStatus,
-    StoredAuditRow, WorkerKind, Workers,
+    EventClaim, EventQueue, Flow, FlowCounts, LetterGroup, Limit, Live, NewApiKey, NewSession,
+    Outcomes, Permit, ProcessReport, Reported, Result, Session, Sessions, Settled, Span, Status,
+    StoreStatus, StoredAuditRow, WorkerKind, Workers,
 };
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -300,6 +300,19 @@ impl DeadLetters for Faulty {
         limit: usize,
     ) -> Result<Vec<DlqEntry>> {
         self.inner.dead_letters(queue, filter, offset, limit).await
+    }
+
+    async fn dead_letter_groups(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        most: u64,
+    ) -> Result<Vec<LetterGroup>> {
+        self.inner.dead_letter_groups(queue, filter, most).await
+    }
+
+    async fn redecide(&self, queue: Dlq, filter: &DeadLetterFilter, by: &Change) -> Result<u64> {
+        self.inner.redecide(queue, filter, by).await
     }
 
     async fn dlq_depth(&self, queue: Dlq) -> Result<u64> {
