@@ -45,6 +45,8 @@ function NewRule() {
   }
   const given = fromFragment(location.hash);
   const begin = given?.draft ?? beginning(origin.data, query);
+  // Each way to a new rule has a draft of its own.
+  const which = ["from", "signature", "match", "as", "team"].map((name) => query.get(name) ?? "").join(" ") + (given ? location.hash : "");
   return (
     <Page title="New rule" about="Nothing is stored before you save. What it would do is computed as you type.">
       <div className="stack">
@@ -53,7 +55,7 @@ function NewRule() {
             {from ? "The event this began with is not at hand" : "The signature this began with is not at hand"}: {origin.error.message}
           </Notice>
         )}
-        <Workbench key={`${from} ${signature}`} name={`new ${from}${signature}`} begin={begin} beginLines={given?.lines} origin={origin.data} />
+        <Workbench key={which} name={`new ${which}`} begin={begin} beginLines={given?.lines} origin={origin.data} />
       </div>
     </Page>
   );

@@ -304,9 +304,13 @@ function Signatures({ result, needle }: { result?: TestResult; needle: string })
     <>
       <dl className="facts bench-facts">
         <dt>Would match</dt>
-        <dd>{tally ? <Figure of={{ value: tally.matched, low: tally.matched, high: null, exactness: "lower_bound" }} /> : "…"}</dd>
+        <dd>
+          <AtLeast value={tally?.matched} />
+        </dd>
         <dt>Would decide</dt>
-        <dd>{tally ? <Figure of={{ value: tally.would_win, low: tally.would_win, high: null, exactness: "lower_bound" }} /> : "…"}</dd>
+        <dd>
+          <AtLeast value={tally?.would_win} />
+        </dd>
       </dl>
       {tally && (
         <>
@@ -328,4 +332,9 @@ function Signatures({ result, needle }: { result?: TestResult; needle: string })
       )}
     </>
   );
+}
+
+function AtLeast({ value }: { value?: number }) {
+  if (value === 0) return <span className="soft">nothing that can be told from signatures and samples</span>;
+  return <Figure of={value === undefined ? undefined : { value, low: value, high: null, exactness: "lower_bound" }} />;
 }

@@ -87,7 +87,7 @@ function sameRule(line: LineResult, id?: number): boolean {
 
 export function Decided({ by, id, rules }: Known & { by: number | "draft" | null }) {
   if (by === null) return <Chip tone="info">no rule decides it</Chip>;
-  if (by === "draft" || (id !== undefined && by === id)) return <Chip tone="ok">your draft decides it</Chip>;
+  if (by === "draft" || (id !== undefined && by === id)) return <Chip tone="ok">{id === undefined ? "your draft" : "this rule"} decides it</Chip>;
   const rule = rules?.find((rule) => rule.id === by);
   return (
     <>
@@ -110,7 +110,7 @@ export function Reasons({ verdicts, id, rules }: Known & { verdicts: LineVerdict
         {earlier.length > REASONS && <li className="quiet">{earlier.length - REASONS} rules before these do not match</li>}
         {reasons.map((verdict) => (
           <li key={verdict.rule_id} data-won={verdict.verdict === "won" ? "" : undefined}>
-            {verdict.rule_id === "draft" || verdict.rule_id === id ? <b>Your draft</b> : <RuleLink id={verdict.rule_id} rules={rules} />} <bdi>{verdict.sentence}</bdi>
+            {verdict.rule_id === "draft" || verdict.rule_id === id ? <b>{id === undefined ? "Your draft" : "This rule"}</b> : <RuleLink id={verdict.rule_id} rules={rules} />} <bdi>{verdict.sentence}</bdi>
           </li>
         ))}
       </ol>

@@ -110,6 +110,7 @@ export function OriginCard({ origin, line, id, rules }: { origin: Origin; line?:
 
 /** Whether the draft does what it was made for, and what stands in its way. */
 function Said({ line, id, rules }: { line: LineResult; id?: number; rules?: readonly Rule[] }) {
+  const name = id === undefined ? "Your draft" : "This rule";
   if (line.error) return <Notice tone="warning">It cannot be read again: {line.error}.</Notice>;
   if (isDraft(line.winner, id)) {
     return (
@@ -121,14 +122,14 @@ function Said({ line, id, rules }: { line: LineResult; id?: number; rules?: read
   if (!line.matched) {
     return (
       <p>
-        Your draft does not match it; <Decided by={line.winner} id={id} rules={rules} />.
+        {name} does not match it; <Decided by={line.winner} id={id} rules={rules} />.
       </p>
     );
   }
   const earlier = rules?.find((rule) => rule.id === line.winner);
   return (
     <p>
-      Your draft matches it, but it is <Decided by={line.winner} id={id} rules={rules} />.{earlier && ` A priority below ${earlier.priority} would put your draft first.`}
+      {name} matches it, but it is <Decided by={line.winner} id={id} rules={rules} />.{earlier && ` A priority below ${earlier.priority} would put it first.`}
     </p>
   );
 }
