@@ -4,9 +4,9 @@ import { useCallback, useEffect, useState } from "react";
 import { address } from "../api/client";
 import { useConnection, type LiveEvent } from "../api/live";
 import { ApiCall, Code, CopyButton } from "../kit/code";
-import { count, handling, rate, severityWord } from "../kit/format";
+import { count, handling, rate, severityWord, span } from "../kit/format";
 import { Empty, Notice, Page } from "../kit/page";
-import { Ago, useNow } from "../kit/time";
+import { useNow } from "../kit/time";
 import { toast } from "../kit/toast";
 import { useUrlState } from "../kit/url";
 import { setPaused, usePaused } from "../pause";
@@ -193,19 +193,30 @@ function wanted(column: ColumnName, event: LiveEvent): Partial<Filters> | undefi
   }
 }
 
-/** Whether text of the tail is selected. */
+/** Whether text of the tail is selected, or is about to be: nothing may move under a pressed pointer. */
 function useSelecting(): boolean {
   const [selecting, setSelecting] = useState(false);
+  const [pressing, setPressing] = useState(false);
   useEffect(() => {
+    const inTail = (node: unknown) => node instanceof Node && (node instanceof Element ? node : node.parentElement)?.closest(".tail td") != null;
     const onChange = () => {
       const selection = getSelection();
-      const inside = selection?.anchorNode instanceof Node && (selection.anchorNode.parentElement?.closest(".tail") ?? null) !== null;
-      setSelecting(inside && !selection!.isCollapsed);
+      setSelecting(selection !== null && !selection.isCollapsed && inTail(selection.anchorNode));
     };
+    const onDown = (event: PointerEvent) => setPressing(event.pointerType === "mouse" && inTail(event.target));
+    const onUp = () => setPressing(false);
     document.addEventListener("selectionchange", onChange);
-    return () => document.removeEventListener("selectionchange", onChange);
+    document.addEventListener("pointerdown", onDown);
+    document.addEventListener("pointerup", onUp);
+    document.addEventListener("pointercancel", onUp);
+    return () => {
+      document.removeEventListener("selectionchange", onChange);
+      document.removeEventListener("pointerdown", onDown);
+      document.removeEventListener("pointerup", onUp);
+      document.removeEventListener("pointercancel", onUp);
+    };
   }, []);
-  return selecting;
+  return selecting || pressing;
 }
 
 /** The stream is away. */
@@ -216,7 +227,7 @@ function Trouble() {
   return (
     <div className="tail-trouble">
       <Notice tone="warning">
-        No stream from MUTT since <Ago at={connection.since} />. It is tried again by itself; what is below is old.
+        No stream from MUTT for {span(Math.floor((now - connection.since) / 1000))}. It is tried again by itself; what is below is old.
       </Notice>
     </div>
   );

@@ -94,7 +94,7 @@ export function ChosenFilter({ label, value, set, options, any = "any" }: Chosen
   return (
     <div className="filter">
       <label htmlFor={id}>{label}</label>
-      <select id={id} value={value} onChange={(event) => set(event.target.value)} style={{ maxWidth: "220px" }}>
+      <select id={id} value={value} onChange={(event) => set(event.target.value)} style={{ maxWidth: "180px" }}>
         <option value="">{any}</option>
         {options.map(([each, text]) => (
           <option key={each} value={each}>

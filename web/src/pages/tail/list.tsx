@@ -123,6 +123,7 @@ export function TailList({ rows, follow, onFollow, cursor, setCursor, onOpen, on
     },
     [],
   );
+  const span = narrow ? 1 : COLUMNS.length;
   const items = virtual.getVirtualItems();
   const before = items[0]?.start ?? 0;
   const after = virtual.getTotalSize() - (items.at(-1)?.end ?? 0);
@@ -136,7 +137,7 @@ export function TailList({ rows, follow, onFollow, cursor, setCursor, onOpen, on
           role="grid"
           aria-label="Live events, newest last"
           aria-rowcount={rows.length + 1}
-          aria-colcount={COLUMNS.length}
+          aria-colcount={span}
           tabIndex={0}
           aria-activedescendant={position >= 0 ? `${id}-${cursor!.row}-${narrow ? 0 : cursor!.column}` : undefined}
           data-narrow={narrow ? "" : undefined}
@@ -152,9 +153,7 @@ export function TailList({ rows, follow, onFollow, cursor, setCursor, onOpen, on
           <thead>
             <tr aria-rowindex={1}>
               {narrow ? (
-                <th scope="col" aria-colspan={COLUMNS.length}>
-                  Events
-                </th>
+                <th scope="col">Events</th>
               ) : (
                 COLUMNS.map((column) => (
                   <th key={column} scope="col">
@@ -167,7 +166,7 @@ export function TailList({ rows, follow, onFollow, cursor, setCursor, onOpen, on
           <tbody>
             {before > 0 && (
               <tr aria-hidden="true" style={{ height: `${before}px` }}>
-                <td className="gap" colSpan={COLUMNS.length} />
+                <td className="gap" colSpan={span} />
               </tr>
             )}
             {items.map((item) => {
@@ -187,7 +186,7 @@ export function TailList({ rows, follow, onFollow, cursor, setCursor, onOpen, on
             })}
             {after > 0 && (
               <tr aria-hidden="true" style={{ height: `${after}px` }}>
-                <td className="gap" colSpan={COLUMNS.length} />
+                <td className="gap" colSpan={span} />
               </tr>
             )}
           </tbody>
@@ -213,7 +212,7 @@ const Row = memo(function Row({ row, id, index, column, narrow, onOpen, onCell }
   if (row.kind !== "event") {
     return (
       <tr aria-rowindex={index} className="tail-note" data-current={column >= 0} style={height}>
-        <td id={`${id}-${row.key}-${Math.max(0, column)}`} colSpan={COLUMNS.length}>
+        <td id={`${id}-${row.key}-${Math.max(0, column)}`} colSpan={narrow ? 1 : COLUMNS.length}>
           {row.kind === "missed" ? `— ${row.about ? "about " : ""}${plural(row.count, "event")} not shown —` : `— ${row.text} —`}
         </td>
       </tr>
