@@ -275,8 +275,9 @@ function ExampleRow({ example, id, rules }: { example: Example; id?: number; rul
   return (
     <>
       <div className="row">
-        <Link href={`/events/${example.event_id}`} aria-label={`Timeline of this event of ${example.hostname}`}>
+        <Link href={`/events/${example.event_id}`}>
           <Time at={example.received_at} />
+          <span className="sr"> timeline of this event</span>
         </Link>
         <Link href={link("/events", { hostname: example.hostname })}>
           <bdi>{example.hostname}</bdi>

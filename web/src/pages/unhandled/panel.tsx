@@ -95,8 +95,9 @@ export function Panel({ id, listed, policy, onClose }: { id: string; listed?: Si
                 ? hour.examples.map((example) => (
                     <li key={example.event_id}>
                       <div className="row">
-                        <Link href={`/events/${example.event_id}`} aria-label={`Timeline of this event of ${example.hostname}`}>
+                        <Link href={`/events/${example.event_id}`}>
                           <Time at={example.received_at} />
+                          <span className="sr"> timeline of this event</span>
                         </Link>
                         <bdi>{visible(example.hostname)}</bdi>
                       </div>
