@@ -50,6 +50,7 @@ export default function TailPage() {
   const filter = asQuery(state);
   const narrow = useNarrow();
   const paused = usePaused();
+  const connection = useConnection();
   const [follow, setFollow] = useState(true);
   const [cursor, setCursor] = useState<Cursor>();
   const selecting = useSelecting();
@@ -120,7 +121,7 @@ export default function TailPage() {
         <RuleFilter value={state.rule_id} set={(rule_id) => set({ rule_id })} />
       </FilterBar>
       <div className="tail-head">
-        <span className="tail-rate">{rateText(tail, chosen.length > 0)}</span>
+        <span className="tail-rate">{connection.connected ? rateText(tail, chosen.length > 0) : "Not connected"}</span>
         {why && (
           <>
             <span className="soft">{why}</span>

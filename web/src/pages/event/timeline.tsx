@@ -122,7 +122,7 @@ function Words({ entry }: { entry: Exclude<Entry, { kind: "gap" }> }) {
     const { letter } = entry;
     return (
       <>
-        in <Link href={link("/dlq", { queue: letter.queue })}>queue {letter.queue}</Link>, {letter.reason.replaceAll("_", " ")}
+        in <Link href={link("/dlq", { queue: letter.queue, entry: letter.id })}>queue {letter.queue}</Link>, {letter.reason.replaceAll("_", " ")}
         {letter.replays > 0 ? `, replayed ${plural(letter.replays, "time")}` : ""}
         <pre className="road-answer">{visible(letter.detail)}</pre>
       </>

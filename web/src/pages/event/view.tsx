@@ -40,7 +40,11 @@ export function EventView({ id, known }: ViewProps) {
   const query = useQuery({
     queryKey: ["events", "road", id],
     queryFn: () => fetchRoad(id),
-    refetchInterval: ({ state }) => (!paused && (state.data ? unsettled(state.data) : state.error) ? 5_000 : false),
+    // What is on its way is looked at again; so is what is not on record yet, but not what was refused.
+    refetchInterval: ({ state: { data, error } }) => {
+      const moves = data ? unsettled(data) : error !== null && !(error instanceof ApiError && error.status === 400);
+      return moves && !paused ? 5_000 : false;
+    },
   });
   const missing = query.data === undefined && query.error instanceof ApiError && query.error.status === 404;
   return (
