@@ -9,6 +9,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mutt_alerter::catalog::Snapshot;
 use mutt_alerter::decide::{Decider, Policy};
+use mutt_alerter::sampling::Sampling;
 use mutt_engine::{EventClaim, UnhandledPolicy};
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Handling, MatchType, Mode, Rule, RuleDraft, RuleSet};
@@ -113,7 +114,8 @@ fn bench(criterion: &mut Criterion) {
             let claim = claim(rules, matching);
             let mut decider = Decider::new();
             group.bench_function(format!("{name}/{rules}"), |bencher| {
-                bencher.iter(|| black_box(decider.decide(&claim, &snapshot, &policy, 0)));
+                bencher
+                    .iter(|| black_box(decider.decide(&claim, &snapshot, &policy, Sampling::NONE)));
             });
         }
     }

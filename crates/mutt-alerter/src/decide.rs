@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use mutt_engine::live::{LiveBatch, LiveEvent};
+use mutt_engine::live::{LIVE_MESSAGE_CHARS, LiveBatch, LiveEvent};
 use mutt_engine::{AuditRow, DeadLetter, EventClaim, NewAlert, Outcome, Reason, UnhandledPolicy};
 use mutt_event::json::{self, Rejected};
 use mutt_event::{Alert, EventView};
@@ -19,12 +19,10 @@ use mutt_rules::{Environment, Rule, Scratch, Subject};
 
 use crate::catalog::Snapshot;
 use crate::groups::Groups;
+use crate::sampling::Sampling;
 
 /// `handling_decision` of an event that no rule matched.
 pub const UNHANDLED: &str = "Unhandled";
-
-/// The most characters of a message in a live sample.
-const LIVE_MESSAGE_CHARS: usize = 500;
 
 /// What is decided by policy and not by a rule.
 #[derive(Clone, Debug)]
@@ -63,18 +61,21 @@ pub struct Tally {
     pub received: Vec<Timestamp>,
     /// For those who watch.
     pub samples: Vec<LiveEvent>,
+    /// One in so many was sampled; 0 where nobody watches.
+    pub every: u64,
 }
 
 impl Tally {
-    /// The live batch for those who watch; `None` where nothing was sampled.
+    /// The live batch for those who watch; `None` where nobody does, or nothing was decided.
     pub(crate) fn live(&mut self) -> Option<LiveBatch> {
-        if self.samples.is_empty() {
+        let total = self.handled + self.unhandled;
+        if self.every == 0 || total == 0 {
             return None;
         }
-        let events = std::mem::take(&mut self.samples);
         Some(LiveBatch {
-            events,
-            total: self.handled + self.unhandled,
+            events: std::mem::take(&mut self.samples),
+            total,
+            every: self.every,
         })
     }
 }
@@ -125,21 +126,16 @@ impl Decider {
         }
     }
 
-    /// Decides about every event of `claim`. About `samples` of them, evenly spread, are kept for
-    /// those who watch.
+    /// Decides about every event of `claim`. Those that `sampling` chooses are kept for those who
+    /// watch.
     pub fn decide(
         &mut self,
         claim: &EventClaim,
         snapshot: &Snapshot,
         policy: &Policy,
-        samples: usize,
+        sampling: Sampling,
     ) -> Decided {
         let elements: Vec<&[u8]> = claim.iter().collect();
-        let every = if samples == 0 {
-            usize::MAX
-        } else {
-            elements.len().div_ceil(samples).max(1)
-        };
         let mut outcome = Outcome {
             audit: Vec::with_capacity(self.rows.min(elements.len())),
             unhandled_policy: policy.unhandled,
@@ -147,6 +143,7 @@ impl Decider {
         };
         let mut tally = Tally {
             received: Vec::with_capacity(elements.len()),
+            every: sampling.every(),
             ..Tally::default()
         };
 
@@ -157,7 +154,7 @@ impl Decider {
             // until it has come to its end, so that the event at fault can be judged again.
             let run = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(element) = elements.get(at) {
-                    let sampled = samples > 0 && at % every == 0;
+                    let sampled = sampling.chooses(at);
                     match self.judge(at, element, snapshot, policy, sampled) {
                         Ok(fate) => apply(fate, &mut outcome, &mut tally),
                         Err(letter) => {
@@ -334,11 +331,14 @@ fn live(
     rule: Option<&Arc<Rule>>,
     handling: &str,
 ) -> LiveEvent {
+    let message = shortened(&view.message, LIVE_MESSAGE_CHARS);
     LiveEvent {
         event_id: view.event_id,
         received_at: view.received_at,
         hostname: view.hostname.clone().into_owned(),
-        message: shortened(&view.message, LIVE_MESSAGE_CHARS).to_owned(),
+        cut: message.len() < view.message.len(),
+        message: message.to_owned(),
+        trap_oid: view.trap_oid.as_deref().map(str::to_owned),
         severity: view.severity.map(mutt_event::Severity::number),
         source: view.source.as_deref().map(str::to_owned),
         environment: environment.name().to_owned(),

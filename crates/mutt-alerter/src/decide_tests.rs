@@ -23,7 +23,7 @@ fn snapshot(rules: impl IntoIterator<Item = Rule>) -> Snapshot {
 }
 
 fn decide(elements: &[impl AsRef<[u8]>], snapshot: &Snapshot) -> Decided {
-    Decider::new().decide(&claim(elements), snapshot, &policy(), 0)
+    Decider::new().decide(&claim(elements), snapshot, &policy(), Sampling::NONE)
 }
 
 #[test]
@@ -269,7 +269,8 @@ fn counts_of_one_claim_do_not_show_up_in_the_next() {
     let mut decider = Decider::new();
     let elements = [event("h", "link down"), event("h", "fan stopped")];
     for _ in 0..2 {
-        let Decided { outcome, tally } = decider.decide(&claim(&elements), &snapshot, &policy(), 0);
+        let Decided { outcome, tally } =
+            decider.decide(&claim(&elements), &snapshot, &policy(), Sampling::NONE);
         assert_eq!(outcome.unhandled.len(), 1);
         assert_eq!(outcome.unhandled[0].count, 1);
         assert_eq!(outcome.rule_hits, [(1, 1)]);
@@ -289,7 +290,8 @@ fn unmatched_events_are_audited_where_the_scope_is_all() {
     };
     let elements = [event("h", "link down"), event("dev-1", "fan stopped")];
     let snapshot = snapshot([rule(1, draft("down"))]);
-    let Decided { outcome, .. } = Decider::new().decide(&claim(&elements), &snapshot, &policy, 0);
+    let Decided { outcome, .. } =
+        Decider::new().decide(&claim(&elements), &snapshot, &policy, Sampling::NONE);
     assert_eq!(outcome.unhandled_policy, policy.unhandled);
     let [_, row] = &outcome.audit[..] else {
         panic!("{outcome:?}")
@@ -350,7 +352,7 @@ fn an_event_that_makes_deciding_panic_costs_no_other_anything() {
     ];
     let snapshot = snapshot([rule(1, draft("down"))]);
     let Decided { outcome, tally } =
-        Decider::reading_with(read).decide(&claim(&elements), &snapshot, &policy(), 0);
+        Decider::reading_with(read).decide(&claim(&elements), &snapshot, &policy(), Sampling::NONE);
     let audited: Vec<_> = outcome.audit.iter().map(|row| row.index).collect();
     assert_eq!(audited, [0, 4]);
     assert_eq!(outcome.alerts.len(), 2);
@@ -401,7 +403,7 @@ fn a_failure_that_passes_costs_nothing() {
     ];
     let snapshot = snapshot([rule(1, draft("down"))]);
     let Decided { outcome, tally } =
-        Decider::reading_with(read).decide(&claim(&elements), &snapshot, &policy(), 0);
+        Decider::reading_with(read).decide(&claim(&elements), &snapshot, &policy(), Sampling::NONE);
     assert_eq!((tally.handled, tally.unhandled, tally.poison), (2, 1, 0));
     assert!(outcome.dead.is_empty());
     assert_eq!(outcome.unhandled[0].count, 1);
@@ -410,23 +412,22 @@ fn a_failure_that_passes_costs_nothing() {
 #[test]
 fn samples_are_few_and_spread_and_only_made_for_watchers() {
     let elements: Vec<_> = (0..120)
-        .map(|n| event("h", &format!("link {n} down {}", "x".repeat(600))))
+        .map(|n| event("h", &format!("link {n} down {}", "x".repeat(4096))))
         .collect();
     let claim = claim(&elements);
     let snapshot = snapshot([rule(9, draft("down"))]);
-    let mut unwatched = Decider::new().decide(&claim, &snapshot, &policy(), 0);
+    let mut unwatched = Decider::new().decide(&claim, &snapshot, &policy(), Sampling::NONE);
     assert!(unwatched.tally.live().is_none());
 
-    let mut decided = Decider::new().decide(&claim, &snapshot, &policy(), 50);
+    let sampling = Sampling::one_in(3, 7);
+    let mut decided = Decider::new().decide(&claim, &snapshot, &policy(), sampling);
     let batch = decided.tally.live().unwrap();
-    assert_eq!((batch.events.len(), batch.total), (40, 120));
+    assert_eq!((batch.events.len(), batch.total, batch.every), (40, 120, 3));
     let second = &batch.events[1];
-    assert!(
-        second.message.starts_with("link 3 down"),
-        "{}",
-        second.message
-    );
-    assert_eq!(second.message.chars().count(), 500);
+    let number: usize = second.message.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((3..6).contains(&number), "{}", second.message);
+    assert!(second.cut);
+    assert_eq!(second.message.chars().count(), LIVE_MESSAGE_CHARS);
     assert_eq!(
         (second.rule_id, second.handling.as_str()),
         (Some(9), "Page_and_ticket")

@@ -21,6 +21,7 @@ mod pressure;
 mod reload;
 #[cfg(test)]
 mod sample;
+pub mod sampling;
 mod shared;
 mod worker;
 

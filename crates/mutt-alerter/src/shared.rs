@@ -19,6 +19,7 @@ use crate::decide::panic_text;
 use crate::metrics::{AlerterMetrics, Operation};
 use crate::options::AlerterOptions;
 use crate::pressure::Gate;
+use crate::sampling::Sampler;
 
 /// How long a last call to the store may take when the alerter ends.
 pub(crate) const LAST_CALL: Duration = Duration::from_secs(2);
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     /// Somebody asks for a load.
     pub(crate) reload: Notify,
     pub(crate) gate: Gate,
+    pub(crate) sampler: Sampler,
     born: Instant,
     /// When each worker last got on, in milliseconds since `born`.
     progress: Box<[AtomicU64]>,
@@ -64,6 +66,7 @@ impl Shared {
             load_state: Mutex::default(),
             reload: Notify::new(),
             gate: Gate::default(),
+            sampler: Sampler::default(),
             born: Instant::now(),
             progress,
         }

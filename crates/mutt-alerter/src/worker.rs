@@ -13,6 +13,7 @@ use crate::decide::{Decided, Decider};
 use crate::metrics::Operation;
 use crate::options::Settings;
 use crate::pressure;
+use crate::sampling::Sampling;
 use crate::shared::{Shared, sleep_unless};
 
 /// Claims that one worker holds at most: one becomes durable while the next one is decided.
@@ -25,9 +26,6 @@ const INLINE_EVENTS: usize = 64;
 /// The bytes of events that one claim should not pass by much: a bound on memory where events are
 /// large.
 const CLAIM_BYTES: usize = 16 << 20;
-
-/// Events of one claim that are shown to those who watch.
-const LIVE_SAMPLES: usize = 50;
 
 /// How many events to claim: halves when the store refuses a claim, so that a bad event is soon
 /// alone, and doubles with every success.
@@ -155,19 +153,19 @@ async fn decide(
     settings: &Settings,
 ) -> (EventClaim, Decided) {
     let snapshot = shared.catalog.load_full();
-    let samples = if shared.engine.is_watched() {
-        LIVE_SAMPLES
+    let sampling = if shared.engine.is_watched() {
+        shared.sampler.sampling(claim.len())
     } else {
-        0
+        Sampling::NONE
     };
     if claim.len() <= INLINE_EVENTS {
-        let decided = decider.decide(&claim, &snapshot, &settings.policy, samples);
+        let decided = decider.decide(&claim, &snapshot, &settings.policy, sampling);
         return (claim, decided);
     }
     let mut memory = std::mem::take(decider);
     let policy = settings.policy.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let decided = memory.decide(&claim, &snapshot, &policy, samples);
+        let decided = memory.decide(&claim, &snapshot, &policy, sampling);
         (memory, claim, decided)
     });
     let (memory, claim, decided) = work

@@ -14,6 +14,10 @@ pub enum Changed {
     Config(String),
 }
 
+/// The most characters of a message in a sample: enough to judge by rules again almost whatever a
+/// device sends, and a bound on what an event costs on its way to those who watch.
+pub const LIVE_MESSAGE_CHARS: usize = 4096;
+
 /// One decided event, for people who watch.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LiveEvent {
@@ -23,8 +27,14 @@ pub struct LiveEvent {
     pub received_at: jiff::Timestamp,
     /// The host.
     pub hostname: String,
-    /// The message, shortened to 500 characters.
+    /// The message, at most [`LIVE_MESSAGE_CHARS`] characters of it.
     pub message: String,
+    /// Whether the message goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+    /// A trap's OID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trap_oid: Option<String>,
     /// Syslog severity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<u8>,
@@ -46,10 +56,13 @@ pub struct LiveEvent {
 /// Some decided events of one claim, with how many there were in all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LiveBatch {
-    /// A sample, oldest first; bounded.
+    /// A sample, oldest first; bounded, and empty at times.
     pub events: Vec<LiveEvent>,
     /// Decided events that this stands for.
     pub total: u64,
+    /// Each event had the chance of one in so many to be in the sample, whatever it says; at least
+    /// 1, where all of them are in it.
+    pub every: u64,
 }
 
 /// Announcements.

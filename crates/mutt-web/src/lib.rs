@@ -12,9 +12,13 @@ mod changes;
 mod cookie;
 mod dlq;
 mod error;
+mod estimate;
+mod findings;
+mod history;
 mod hosts;
 mod insights;
 mod jobs;
+mod judge;
 mod keys;
 mod layers;
 mod letters;
@@ -22,14 +26,19 @@ mod links;
 mod live;
 mod metrics;
 mod openapi;
+mod pattern;
 mod request;
 mod rules;
+mod sample;
 mod session;
 mod settings;
+mod shadows;
 mod slo;
 mod status;
 mod stream;
 mod timeline;
+mod unhandled;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,10 +97,18 @@ struct Api {
     jobs: jobs::Jobs,
     letter_groups: Arc<dlq::GroupsCache>,
     rates: Arc<status::RatesCache>,
+    sample: Arc<sample::Sample>,
+    history: history::History,
+    judges: Arc<judge::Judges>,
 }
 
-/// The API's routes.
+/// The API's routes. From here on a sample of what is decided is kept, until the engine ends.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub fn router(options: ApiOptions) -> Router {
+    let sample = Arc::new(sample::Sample::new(jiff::Timestamp::now()));
+    sample.follow(options.engine.watch());
     let metrics = options.metrics;
     let api = Api {
         engine: options.engine,
@@ -108,6 +125,9 @@ pub fn router(options: ApiOptions) -> Router {
         jobs: jobs::Jobs::default(),
         letter_groups: Arc::default(),
         rates: Arc::default(),
+        sample,
+        history: history::History::default(),
+        judges: Arc::default(),
     };
     layers::around(openapi::routes(&api), metrics).with_state(api)
 }

@@ -278,6 +278,7 @@ mod tests {
         view.look(&LiveBatch {
             events: events.collect(),
             total: 500,
+            every: 13,
         });
         let moment = view.take().unwrap();
         assert_eq!(moment.events.len(), ROWS);

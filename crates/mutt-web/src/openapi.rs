@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, live,
-    rules, session, settings, slo, status, stream, timeline,
+    pattern, rules, session, settings, slo, status, stream, timeline, unhandled,
 };
 
 #[derive(OpenApi)]
@@ -49,7 +49,7 @@ fn shared() -> OpenApiRouter<Api> {
         .routes(routes!(status::rates))
         .routes(routes!(rules::list, rules::create))
         .routes(routes!(rules::show, rules::change, rules::delete))
-        .routes(routes!(rules::test_regex))
+        .routes(routes!(pattern::test_regex))
         .routes(routes!(rules::reload))
         .routes(routes!(hosts::list_hosts, hosts::add_host))
         .routes(routes!(hosts::remove_host))
@@ -83,7 +83,8 @@ fn current() -> OpenApiRouter<Api> {
         .routes(routes!(stream::watch_status))
         .routes(routes!(live::all))
         .routes(routes!(status::status))
-        .routes(routes!(status::unhandled))
+        .routes(routes!(unhandled::list))
+        .routes(routes!(unhandled::show))
         .routes(routes!(settings::revert))
         .routes(routes!(changes::verify))
         .routes(routes!(dlq::overview))

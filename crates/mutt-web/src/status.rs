@@ -7,13 +7,12 @@ use axum::extract::State;
 use jiff::Timestamp;
 use mutt_engine::{Engine, EngineError, Span};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::IntoParams;
 
 use crate::Api;
-use crate::error::{ApiError, Result};
-use crate::request::{Params, VERSIONS, Viewer};
+use crate::error::Result;
+use crate::request::{VERSIONS, Viewer};
 
 /// How long rates are believed.
 const RATES_FRESH: Duration = Duration::from_secs(5);
@@ -191,31 +190,4 @@ async fn summary(engine: &dyn Engine) -> Result<Value, EngineError> {
         "avg_rate_15m": rounded(within(running - 15, running - 1) as f64 / 15.0),
         "avg_rate_1h": rounded(within(running - 60, running - 1) as f64 / 60.0),
     }))
-}
-
-/// How many.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
-#[into_params(parameter_in = Query)]
-pub struct UnhandledQuery {
-    /// At most so many signatures, 1 to 1,000 (100).
-    limit: Option<usize>,
-}
-
-/// List the most frequent unhandled signatures
-///
-/// What no rule knows: the masked text, a sample, the count within the window, the hosts.
-#[utoipa::path(get, path = "/unhandled", tag = "Events", params(UnhandledQuery),
-    responses((status = 200, body = Object)))]
-pub async fn unhandled(
-    State(api): State<Api>,
-    _: Viewer,
-    Params(query): Params<UnhandledQuery>,
-) -> Result<Json<Value>> {
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=1_000).contains(&limit) {
-        return Err(ApiError::field("limit", "1 to 1000 is allowed"));
-    }
-    let signatures = api.engine.unhandled(limit).await?;
-    Ok(Json(json!({"signatures": signatures})))
 }

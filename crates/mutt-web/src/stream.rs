@@ -16,6 +16,9 @@ use crate::Api;
 use crate::error::{ApiError, Result};
 use crate::request::{Params, Viewer};
 
+/// The most characters of a message that a list is sent.
+const MESSAGE_CHARS: usize = 500;
+
 /// Which events; unset filters do not restrict.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(default)]
@@ -69,6 +72,16 @@ impl LiveQuery {
     }
 }
 
+/// The event as a list shows it.
+fn shortened(event: &LiveEvent) -> LiveEvent {
+    let mut event = event.clone();
+    if let Some((end, _)) = event.message.char_indices().nth(MESSAGE_CHARS) {
+        event.message.truncate(end);
+        event.cut = true;
+    }
+    event
+}
+
 pub fn sse(stream: impl Stream<Item = Event> + Send + 'static) -> Response {
     let stream = stream.map(Ok::<_, Infallible>);
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
@@ -84,7 +97,8 @@ pub fn sse(stream: impl Stream<Item = Event> + Send + 'static) -> Response {
 /// Watch events as they are decided
 ///
 /// Server-sent events: one message per batch, `{"events":[…],"total":n}`, with a sample of its events
-/// that the filters choose and how many decided events it stands for.
+/// that the filters choose (messages of at most 500 characters; `cut` where one goes on) and how many
+/// decided events it stands for.
 #[utoipa::path(get, path = "/events/stream", tag = "Events", params(LiveQuery),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub async fn watch(
@@ -101,9 +115,10 @@ pub async fn watch(
                 .events
                 .iter()
                 .filter(|event| query.chooses(event))
-                .cloned()
+                .map(shortened)
                 .collect(),
             total: batch.total,
+            every: batch.every,
         };
         Event::default().json_data(&chosen).ok()
     });

@@ -10,6 +10,8 @@ fn shown(total: u64) -> LiveBatch {
         received_at: now(),
         hostname: "router".to_owned(),
         message: "link down".to_owned(),
+        cut: false,
+        trap_oid: Some("1.3.6.1.6.3.1.1.5.3".to_owned()),
         severity: Some(3),
         source: None,
         environment: "production".to_owned(),
@@ -20,6 +22,7 @@ fn shown(total: u64) -> LiveBatch {
     LiveBatch {
         events: vec![event],
         total,
+        every: 1,
     }
 }
 
@@ -38,7 +41,10 @@ pub async fn watchers_see_what_is_shown(fixture: &dyn Fixture) {
             .expect("it comes");
         let batch = batch.expect("nobody lags here");
         assert_eq!(batch.total, 2);
-        assert_eq!(batch.events[0].hostname, "router");
+        assert_eq!(batch.every, 1);
+        let event = &batch.events[0];
+        assert_eq!(event.hostname, "router");
+        assert_eq!(event.trap_oid.as_deref(), Some("1.3.6.1.6.3.1.1.5.3"));
     }
     drop((one, other));
     assert!(!engine.is_watched());

@@ -254,6 +254,8 @@ fn live(message: &str, severity: u8) -> LiveEvent {
         received_at: jiff::Timestamp::now(),
         hostname: "router1".to_owned(),
         message: message.to_owned(),
+        cut: false,
+        trap_oid: None,
         severity: Some(severity),
         source: None,
         environment: "production".to_owned(),
@@ -280,6 +282,7 @@ async fn one_stream_carries_the_status_and_every_view() {
     world.engine.show(LiveBatch {
         events: vec![live("link down", 3), live("fan failed", 2)],
         total: 30,
+        every: 15,
     });
     let mut text = String::new();
     while !(text.contains("event: status")
@@ -328,6 +331,7 @@ async fn the_stream_shows_what_its_filters_choose() {
             live("fan failed", 2),
         ],
         total: 30,
+        every: 10,
     });
     let mut text = String::new();
     while !text.contains("\n\n") {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
 
 mod audit;
+mod bench;
 mod catalog;
 mod configuration;
 mod contract;

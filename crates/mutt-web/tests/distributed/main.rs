@@ -4,6 +4,8 @@
 
 #[path = "../api/audit.rs"]
 mod audit;
+#[path = "../api/bench.rs"]
+mod bench;
 #[path = "../api/catalog.rs"]
 mod catalog;
 #[path = "../api/configuration.rs"]
