@@ -4,16 +4,20 @@ import { useEffect, useRef, type ReactNode } from "react";
 import { Shape, type Tone } from "./marks";
 import { ApiError } from "../api/client";
 
+/** Whether a page was shown before: whoever just opened MUTT starts at the top of the document. */
+let arrived = false;
+
 export function Page({ title, about, actions, children }: { title: string; about?: ReactNode; actions?: ReactNode; children: ReactNode }) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} · MUTT`;
   }, [title]);
   useEffect(() => {
-    // Whoever came by a link hears where they are; whoever just opened MUTT starts at the top.
-    if (document.activeElement?.closest("nav, main") || document.activeElement === document.body) {
+    // Whoever came by a link or a key hears where they are.
+    if (arrived && (document.activeElement?.closest("nav, main") || document.activeElement === document.body)) {
       heading.current?.focus({ preventScroll: true });
     }
+    arrived = true;
   }, []);
   return (
     <>
