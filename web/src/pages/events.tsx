@@ -28,7 +28,7 @@ const COLUMNS: Column<AuditRow>[] = [
   {
     key: "time",
     label: "Event time",
-    width: "150px",
+    width: "146px",
     cell: (row) => {
       const off = clockIsOff(row);
       return (
@@ -59,7 +59,6 @@ const COLUMNS: Column<AuditRow>[] = [
   { key: "message", label: "Message", cell: (row) => <span className="mono">{oneLine(messageOf(row))}</span> },
   { key: "decision", label: "Decision", width: "194px", cell: (row) => <Decision decided={row.handling_decision} rule={row.matched_rule_id} /> },
   { key: "team", label: "Team", width: "92px", cell: (row) => (row.team_assignment ? oneLine(row.team_assignment, 60) : <span className="quiet">–</span>) },
-  { key: "source", label: "Source", width: "70px", cell: (row) => row.source ?? "–" },
 ];
 
 const NARROW: Column<AuditRow>[] = [
