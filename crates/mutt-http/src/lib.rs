@@ -18,6 +18,8 @@ pub use connection::{Connection, Expired, Limits};
 pub use error::HttpError;
 pub use keys::Keys;
 pub use metrics::{HttpMetrics, ServerMetrics};
-pub use pages::{About, Check, Health, HealthReport, fallbacks, role_router};
+pub use pages::{
+    About, Check, Health, HealthReport, fallbacks, fallbacks_or, role_router, state_router,
+};
 pub use server::{ResponseBody, Server, WithPeer};
 pub use tls::{ALPN_HTTP1, Tls, TlsFiles};

@@ -2,11 +2,12 @@
 //! what it counted.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -98,8 +99,13 @@ struct Pages {
 
 /// `GET /`, `GET /health`, `GET /metrics`. None of them needs a key.
 pub fn role_router(about: About, health: Arc<dyn Health>, registry: Arc<Registry>) -> Router {
+    let index = get(move || ready(index(about)));
+    state_router(about, health, registry).route("/", index)
+}
+
+/// `GET /health` and `GET /metrics`, for a role that has pages of its own at `/`.
+pub fn state_router(about: About, health: Arc<dyn Health>, registry: Arc<Registry>) -> Router {
     Router::new()
-        .route("/", get(index))
         .route("/health", get(health_page))
         .route("/metrics", get(metrics_page))
         .with_state(Pages {
@@ -111,18 +117,28 @@ pub fn role_router(about: About, health: Arc<dyn Health>, registry: Arc<Registry
 
 /// The same router, with answers in MUTT's error shape for unknown paths and wrong methods.
 pub fn fallbacks(router: Router) -> Router {
+    fallbacks_or(router, |_| None)
+}
+
+/// As [`fallbacks`], but for what `other` answers.
+pub fn fallbacks_or(
+    router: Router,
+    other: impl Fn(&Request) -> Option<Response> + Clone + Send + Sync + 'static,
+) -> Router {
     router
-        .fallback(not_found)
+        .fallback(move |request: Request| {
+            ready(other(&request).unwrap_or_else(|| not_found(request.uri())))
+        })
         .method_not_allowed_fallback(wrong_method)
 }
 
-async fn index(State(pages): State<Pages>) -> Response {
+fn index(about: About) -> Response {
     let About {
         service,
         version,
         description,
         endpoints,
-    } = pages.about;
+    } = about;
     let endpoints: BTreeMap<_, _> = endpoints.iter().copied().collect();
     Json(json!({
         "service": service,
@@ -163,10 +179,10 @@ async fn metrics_page(State(pages): State<Pages>) -> Response {
     }
 }
 
-async fn not_found(uri: Uri) -> Response {
+fn not_found(uri: &Uri) -> Response {
     error(
         StatusCode::NOT_FOUND,
-        &format!("There is no {} here; GET / lists what there is", uri.path()),
+        &format!("There is no {} here", uri.path()),
     )
 }
 

@@ -21,6 +21,7 @@ use self::service::{SERVICES, Service};
 use self::settings::Settings;
 use crate::setup::{self, Purpose};
 use crate::shell::{cargo, run_it, target_dir};
+use crate::ui;
 
 /// Beyond MUTT's own time for finishing its work.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
@@ -51,6 +52,7 @@ pub fn up(place: &Place, names: &[String], release: bool) -> Result<()> {
     let _one_at_a_time = lock(&dir)?;
     let mutt = mutt(release);
     if !roles.is_empty() {
+        ui::build_if_possible();
         build(release)?;
     }
     let something_runs = SERVICES

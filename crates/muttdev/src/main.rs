@@ -5,6 +5,7 @@ mod fuzz;
 mod local;
 mod setup;
 mod shell;
+mod ui;
 
 use std::process::ExitCode;
 
@@ -77,6 +78,8 @@ enum Task {
         #[command(flatten)]
         place: local::Place,
     },
+    /// Build the web interface, where its sources changed; the next build of MUTT has it
+    Ui,
     /// Format the code
     Fmt,
     /// Clippy over everything; warnings are errors
@@ -122,6 +125,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Demo { options } => {
             setup::run(Purpose::Build)?;
+            ui::build_if_possible();
             let mut command = cargo(&[
                 "run",
                 "--release",
@@ -152,6 +156,7 @@ fn run(task: Task) -> Result<()> {
             follow,
             place,
         } => local::logs(&place, &services, tail, follow),
+        Task::Ui => ui::build(),
         Task::Fmt => run_it(&mut cargo(&["fmt", "--all"])),
         Task::Lint => lint(),
         Task::Type => run_it(&mut cargo(&["check", "--workspace", "--all-targets"])),
@@ -185,6 +190,7 @@ fn run(task: Task) -> Result<()> {
 
 fn test(quick: bool, filter: Option<&str>) -> Result<()> {
     setup::run(Purpose::Tests)?;
+    ui::build()?;
     if !quick && filter.is_none() {
         run_it(&mut cargo(&["fmt", "--all", "--check"]))?;
         lint()?;

