@@ -43,7 +43,6 @@ export function Bar({ onMenu, menuOpen, onSheet, onSignOut }: { onMenu: () => vo
           type="button"
           className="button small plain wide"
           title="Whether times are shown local or in UTC; both are in every time’s tooltip"
-          aria-label={`Times are ${prefs.zone === "utc" ? "in UTC" : "local"}; change`}
           onClick={() => setPrefs({ zone: prefs.zone === "utc" ? "local" : "utc" })}
         >
           {prefs.zone === "utc" ? "UTC" : "Local time"}
@@ -51,11 +50,11 @@ export function Bar({ onMenu, menuOpen, onSheet, onSignOut }: { onMenu: () => vo
         <button
           type="button"
           className="button small plain wide"
-          aria-label={`Theme: ${themes[prefs.theme]}; change`}
           title="Theme: as the system, light, dark"
           onClick={() => setPrefs({ theme: nextTheme[prefs.theme] })}
         >
-          ◐ {themes[prefs.theme]}
+          <span aria-hidden="true">◐</span> <span className="sr">Theme: </span>
+          {themes[prefs.theme]}
         </button>
         <button type="button" className="button small plain wide" onClick={onSheet} aria-label="Keys and preferences">
           <kbd>?</kbd>
