@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link, useSearch } from "wouter";
-import { api, ok } from "../api/client";
+import { api, ApiError, ok } from "../api/client";
 import { Empty, Loading, Notice, Page } from "../kit/page";
 import { Answer } from "../kit/query";
 import { Time } from "../kit/time";
@@ -88,21 +88,29 @@ function StoredRule({ id }: { id: number }) {
   });
   return (
     <Page title={`Rule #${id}`} actions={<Link className="button" href="/rules">All rules</Link>}>
-      <Answer query={rule}>
-        {(rule) =>
-          rule.deleted_at ? (
-            <div className="stack">
-              <Notice tone="warning">
-                This rule was deleted at <Time at={rule.deleted_at} /> and takes no part. Audit rows still name it.{" "}
-                <Link href={`/rules/new${fragment(draftOf({ ...rule, is_active: true }))}`}>Make a new rule like it</Link>
-              </Notice>
-              <History rule={rule} onTry={() => {}} onRestore={async () => {}} />
-            </div>
-          ) : (
-            <Workbench key={id} name={String(id)} rule={rule} begin={draftOf(rule)} origin={origin.data} />
-          )
-        }
-      </Answer>
+      {rule.data === undefined && rule.error instanceof ApiError && rule.error.status === 404 ? (
+        <Empty title={`There is no rule #${id}`}>
+          <p>
+            Numbers are never given twice, and a deleted rule keeps its page: there never was one. <Link href="/rules">To the rules</Link>
+          </p>
+        </Empty>
+      ) : (
+        <Answer query={rule}>
+          {(rule) =>
+            rule.deleted_at ? (
+              <div className="stack">
+                <Notice tone="warning">
+                  This rule was deleted at <Time at={rule.deleted_at} /> and takes no part. Audit rows still name it.{" "}
+                  <Link href={`/rules/new${fragment(draftOf({ ...rule, is_active: true }))}`}>Make a new rule like it</Link>
+                </Notice>
+                <History rule={rule} onTry={() => {}} onRestore={async () => {}} />
+              </div>
+            ) : (
+              <Workbench key={id} name={String(id)} rule={rule} begin={draftOf(rule)} origin={origin.data} />
+            )
+          }
+        </Answer>
+      )}
     </Page>
   );
 }

@@ -188,9 +188,11 @@ export default function Rules() {
         )}
       </form>
       {insights.error && (
-        <Notice tone="warning">
-          Hits and findings are {known ? <>as of <Ago at={insights.dataUpdatedAt} /></> : "not known"}: {insights.error.message}
-        </Notice>
+        <div className="rules-note">
+          <Notice tone="warning">
+            Hits and findings are {known ? <>as of <Ago at={insights.dataUpdatedAt} /></> : "not known"}: {insights.error.message}
+          </Notice>
+        </div>
       )}
       {picked.length > 0 && (
         <div className="row rules-bulk" role="group" aria-label="Selected rules">

@@ -47,12 +47,14 @@ interface BenchProps {
   needle: string;
   /** Whether the draft decides anything as it is. */
   decides: boolean;
+  /** Whether its handling sends anything on. */
+  sends: boolean;
   /** The rule that is edited. */
   id?: number;
   rules?: readonly Rule[];
 }
 
-export function Bench({ scope, span, onScope, answer, again, idle, lines, onLines, skipLines, needle, decides, id, rules }: BenchProps) {
+export function Bench({ scope, span, onScope, answer, again, idle, lines, onLines, skipLines, needle, decides, sends, id, rules }: BenchProps) {
   const { result, error } = answer;
   return (
     <Card
@@ -112,7 +114,7 @@ export function Bench({ scope, span, onScope, answer, again, idle, lines, onLine
             {error === undefined && scope === "lines" && <Lines lines={result?.lines.slice(skipLines)} any={lines.trim() !== ""} id={id} rules={rules} />}
             {error === undefined && scope === "unhandled" && <Signatures result={result} needle={needle} />}
             {error === undefined && (scope === "hour" || scope === "audit") && (
-              <Findings findings={scope === "hour" ? result?.sample : result?.history} waiting={!answer.at} decides={decides} id={id} rules={rules} />
+              <Findings findings={scope === "hour" ? result?.sample : result?.history} waiting={!answer.at} decides={decides} sends={sends} id={id} rules={rules} />
             )}
           </Steady>
         )}
@@ -137,7 +139,7 @@ function Steady({ waiting, children }: { waiting: boolean; children: ReactNode }
   );
 }
 
-function Findings({ findings, waiting, decides, id, rules }: { findings?: Findings | null; waiting: boolean; decides: boolean; id?: number; rules?: readonly Rule[] }) {
+function Findings({ findings, waiting, decides, sends, id, rules }: { findings?: Findings | null; waiting: boolean } & Pick<BenchProps, "decides" | "sends" | "id" | "rules">) {
   if (!findings && !waiting) return <Notice tone="warning">This MUTT does not answer for this scope.</Notice>;
   const none = findings?.would_match.value === 0 && findings.would_match.exactness === "exact";
   if (findings && findings.events.value === 0) {
@@ -164,12 +166,10 @@ function Findings({ findings, waiting, decides, id, rules }: { findings?: Findin
         <Others label="Loses to" taken={findings?.loses_to} rules={rules} />
         <Others label="Leaves to" taken={findings?.leaves_to} rules={rules} />
         <dt>Alerts</dt>
-        <dd>
-          <Figure of={findings?.alerts} />
-        </dd>
+        <dd>{sends ? <Figure of={findings?.alerts} /> : "none: its handling sends nothing on"}</dd>
         <dt>Alerts an hour, at the peak</dt>
         <dd>
-          {findings?.peak ? (
+          {findings?.peak && sends ? (
             <>
               <Figure of={findings.peak.per_hour} />
               <span className="quiet">
@@ -285,10 +285,10 @@ function ExampleRow({ example, id, rules }: { example: Example; id?: number; rul
         {example.environment === "development" && <Chip>development</Chip>}
         {!example.wins && <Chip tone="warning">an earlier rule decides it</Chip>}
         {today === null ? (
-          <span className="quiet">unhandled today</span>
+          <span className="quiet">now unhandled</span>
         ) : today === id ? null : (
           <span className="quiet">
-            today decided by <RuleLink id={today} rules={rules} short />
+            now decided by <RuleLink id={today} rules={rules} short />
           </span>
         )}
       </div>

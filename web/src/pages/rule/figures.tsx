@@ -15,6 +15,7 @@ export function figureText(figure: Value): string {
     case "exact":
       return count(figure.value);
     case "lower_bound":
+      if (figure.low === 0 && figure.high === null) return "none found";
       return figure.high === null ? `at least ${count(figure.low)}` : `${count(figure.low)} to ${count(figure.high)}`;
     case "too_few":
       return "too few to say";

@@ -256,6 +256,7 @@ export function Workbench({ name, rule, begin, beginLines = "", origin }: Workbe
             skipLines={first.length}
             needle={draft.match_type === "contains" ? draft.match_string : ""}
             decides={draft.state === "active"}
+            sends={[draft.prod_handling, draft.dev_handling].some((one) => one !== "Log_only" && one !== "Ignore")}
             id={rule?.id}
             rules={rules.data}
           />
