@@ -29,13 +29,15 @@ function telling(values: unknown): Fields | null {
 
 interface HistoryProps {
   rule: Rule;
+  /** There are unsaved changes in the editor. */
+  dirty?: boolean;
   /** Puts an old version into the editor, to be tried. */
   onTry: (draft: Draft) => void;
   /** Saves an old version as a new one. */
   onRestore: (fields: RuleWrite, reason: string) => Promise<void>;
 }
 
-export function History({ rule, onTry, onRestore }: HistoryProps) {
+export function History({ rule, dirty, onTry, onRestore }: HistoryProps) {
   const refusal = useRefusal("operator");
   const [restoring, setRestoring] = useState<{ version: unknown; draft: Draft }>();
   const query = { table_name: "alert_rules", record_id: String(rule.id), limit: 50 };
@@ -77,7 +79,7 @@ export function History({ rule, onTry, onRestore }: HistoryProps) {
                           <button type="button" className="button small" onClick={() => onTry(draft)}>
                             Try version {String(version)}
                           </button>
-                          <ActButton className="small" refusal={refusal} onClick={() => setRestoring({ version, draft })}>
+                          <ActButton className="small" refusal={refusal ?? (dirty ? "Save or discard your changes first" : undefined)} onClick={() => setRestoring({ version, draft })}>
                             Restore version {String(version)}…
                           </ActButton>
                         </span>

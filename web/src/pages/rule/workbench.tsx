@@ -265,10 +265,11 @@ export function Workbench({ name, rule, begin, beginLines = "", origin }: Workbe
       {rule && (
         <History
           rule={rule}
-          onTry={(draft) => {
-            setDraft({ ...draft, state: draft.state });
+          dirty={dirty}
+          onTry={(old) => {
+            setDraft(old);
             scrollTo({ top: 0 });
-            toast("The old version is in the editor; nothing is saved yet.", "info");
+            toast("The old version is in the editor; nothing is saved yet.", "info", { label: "Undo", run: () => setDraft(draft) });
           }}
           onRestore={(fields, reason) => put(rule, fields, reason)}
         />
