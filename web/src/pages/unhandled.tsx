@@ -28,7 +28,7 @@ export default function Unhandled() {
         (!url.over || (policy && one.count >= policy.threshold)),
     );
   }, [all, url, policy]);
-  const columns = useMemo(() => columnsOf(all ?? [], policy), [all, policy]);
+  const columns = useMemo(() => columnsOf(policy), [policy]);
   return (
     <Page
       title="Unhandled"

@@ -212,7 +212,7 @@ function Others({ label, taken, rules }: { label: string; taken?: Taken[]; rules
         <ul className="bench-taken">
           {taken.slice(0, SHOWN).map(({ rule_id, events }) => (
             <li key={rule_id ?? 0}>
-              {rule_id === null ? <Link href="/unhandled">unhandled</Link> : <RuleLink id={rule_id} rules={rules} />} <Figure of={events} mark={false} />
+              {rule_id == null ? <Link href="/unhandled">unhandled</Link> : <RuleLink id={rule_id} rules={rules} />} <Figure of={events} mark={false} />
             </li>
           ))}
           {rest.length > 0 && <li className="quiet">and {plural(rest.length, "rule")} more</li>}
@@ -284,7 +284,7 @@ function ExampleRow({ example, id, rules }: { example: Example; id?: number; rul
         </Link>
         {example.environment === "development" && <Chip>development</Chip>}
         {!example.wins && <Chip tone="warning">an earlier rule decides it</Chip>}
-        {today === null ? (
+        {today == null ? (
           <span className="quiet">now unhandled</span>
         ) : today === id ? null : (
           <span className="quiet">

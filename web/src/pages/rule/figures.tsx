@@ -15,13 +15,13 @@ export function figureText(figure: Value): string {
     case "exact":
       return count(figure.value);
     case "lower_bound":
-      if (figure.low === 0 && figure.high === null) return "none found";
-      return figure.high === null ? `at least ${count(figure.low)}` : `${count(figure.low)} to ${count(figure.high)}`;
+      if (figure.low === 0 && figure.high == null) return "none found";
+      return figure.high == null ? `at least ${count(figure.low)}` : `${count(figure.low)} to ${count(figure.high)}`;
     case "too_few":
       return "too few to say";
     case "estimate": {
       const value = `≈ ${rough(figure.value, Math.round)}`;
-      return figure.high === null ? `${value} (from ${rough(figure.low, Math.floor)})` : `${value} (${rough(figure.low, Math.floor)}–${rough(figure.high, Math.ceil)})`;
+      return figure.high == null ? `${value} (from ${rough(figure.low, Math.floor)})` : `${value} (${rough(figure.low, Math.floor)}–${rough(figure.high, Math.ceil)})`;
     }
   }
 }
@@ -40,7 +40,7 @@ export function Figure({ of: figure, mark = true }: { of: Value | undefined; mar
   return (
     <span className="bench-figure">
       <span className={figure.exactness === "too_few" ? "quiet" : "num"}>{figureText(figure)}</span>
-      {figure.exactness === "too_few" && figure.high !== null && <span className="quiet">(at most {rough(figure.high, Math.ceil)})</span>}
+      {figure.exactness === "too_few" && figure.high != null && <span className="quiet">(at most {rough(figure.high, Math.ceil)})</span>}
       {mark && (
         <Chip tone={tone} shape={false} title={about}>
           {word}

@@ -77,16 +77,16 @@ function Line({ line, id, rules }: Known & { line: LineResult }) {
   );
 }
 
-export function isDraft(rule: number | "draft" | null, id?: number): boolean {
-  return rule === "draft" || (rule !== null && rule === id);
+export function isDraft(rule: number | "draft" | null | undefined, id?: number): boolean {
+  return rule === "draft" || (rule != null && rule === id);
 }
 
 function sameRule(line: LineResult, id?: number): boolean {
   return line.winner === line.winner_today && !isDraft(line.winner, id);
 }
 
-export function Decided({ by, id, rules }: Known & { by: number | "draft" | null }) {
-  if (by === null) return <Chip tone="info">no rule decides it</Chip>;
+export function Decided({ by, id, rules }: Known & { by?: number | "draft" | null }) {
+  if (by == null) return <Chip tone="info">no rule decides it</Chip>;
   if (by === "draft" || (id !== undefined && by === id)) return <Chip tone="ok">{id === undefined ? "your draft" : "this rule"} decides it</Chip>;
   const rule = rules?.find((rule) => rule.id === by);
   return (

@@ -15,12 +15,12 @@ export interface TestRequest {
 export interface Figure {
   value: number;
   low: number;
-  high: number | null;
+  high?: number | null;
   exactness: "exact" | "estimate" | "lower_bound" | "too_few";
 }
 
 export interface Taken {
-  rule_id: number | null;
+  rule_id?: number | null;
   events: Figure;
 }
 
@@ -32,8 +32,8 @@ export interface Example {
   message: string;
   cut: boolean;
   wins: boolean;
-  winner_today: number | null;
-  matched: { utf16: number[] } | null;
+  winner_today?: number | null;
+  matched?: { utf16: number[] } | null;
 }
 
 export interface Findings {
@@ -49,7 +49,7 @@ export interface Findings {
   loses_to: Taken[];
   leaves_to: Taken[];
   alerts: Figure;
-  peak: { at: string; alerts: Figure; per_hour: Figure } | null;
+  peak?: { at: string; alerts: Figure; per_hour: Figure } | null;
   histogram: { at: string; seconds: number; events: number; alerts: Figure }[];
   hosts: { production: Figure; development: Figure };
   examples: Example[];
@@ -74,11 +74,11 @@ export interface LineVerdict {
 
 export interface LineResult {
   line: string;
-  event: Record<string, unknown> | null;
+  event?: Record<string, unknown> | null;
   error?: string | null;
   matched: boolean;
-  winner: number | "draft" | null;
-  winner_today: number | null;
+  winner?: number | "draft" | null;
+  winner_today?: number | null;
   verdicts: LineVerdict[];
 }
 

@@ -2,7 +2,7 @@
 
 import { Link } from "wouter";
 import { count, handling } from "../../kit/format";
-import { Chip, handlingTone, Strip } from "../../kit/marks";
+import { Chip, handlingTone } from "../../kit/marks";
 import type { Column } from "../../kit/table";
 import { Ago } from "../../kit/time";
 import { Findings, Looks } from "./marks";
@@ -75,19 +75,6 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
       ),
     },
     { key: "team", label: "Team", width: "96px", cell: (rule) => <bdi title={rule.team_assignment}>{rule.team_assignment}</bdi> },
-    ...([...(known?.values() ?? [])].some((insight) => insight.hourly)
-      ? [
-          {
-            key: "strip",
-            label: "24 h",
-            width: "132px",
-            cell: (rule: Rule) => {
-              const hourly = known?.get(rule.id)?.hourly;
-              return hourly ? <Strip values={hourly} label={`Matches by hour, the newest last: ${hourly.join(", ")}`} /> : null;
-            },
-          },
-        ]
-      : []),
     { key: "1h", label: "1 h", width: "72px", number: true, sort: sorted("hits_1h"), cell: (rule) => count(known?.get(rule.id)?.hits_1h) },
     { key: "24h", label: "24 h", width: "76px", number: true, sort: sorted("hits_24h"), cell: (rule) => count(known?.get(rule.id)?.hits_24h) },
     { key: "30d", label: "30 d", width: "84px", number: true, sort: sorted("hits_30d"), cell: (rule) => count(known?.get(rule.id)?.hits_30d) },

@@ -26,8 +26,6 @@ export interface Insight {
   too_broad?: number | null;
   /** What matching it costs; null where that is not known. */
   cost?: { nanoseconds: number; times_median: number; slow: boolean } | null;
-  /** Matches in each of the last 24 hours, the newest last. */
-  hourly?: number[] | null;
 }
 
 /** What a rule does at present, in one word. */

@@ -4,16 +4,13 @@ import { Link } from "wouter";
 import { count } from "../../kit/format";
 import { Chip, Meter } from "../../kit/marks";
 import type { Column } from "../../kit/table";
-import { Ago, Time } from "../../kit/time";
 import { link } from "../../kit/url";
 import { visible } from "../event/text";
 import type { Policy, SignatureView } from "./model";
 import { EventsLink } from "./panel";
 import { Signature } from "./signature";
 
-export function columnsOf(rows: readonly SignatureView[], policy: Policy | undefined): Column<SignatureView>[] {
-  // What this server does not tell has no column.
-  const told = (name: "first_seen" | "last_seen" | "alerted_at") => rows.some((row) => row[name] !== undefined);
+export function columnsOf(policy: Policy | undefined): Column<SignatureView>[] {
   const over = (row: SignatureView) => policy !== undefined && row.count >= policy.threshold;
   return [
     { key: "count", label: "Events", width: "84px", number: true, cell: (row) => count(row.count) },
@@ -45,11 +42,6 @@ export function columnsOf(rows: readonly SignatureView[], policy: Policy | undef
         </span>
       ),
     },
-    ...(told("first_seen") ? [{ key: "first", label: "First seen", width: "110px", cell: (row: SignatureView) => <Time at={row.first_seen} precision="minute" /> }] : []),
-    ...(told("last_seen") ? [{ key: "last", label: "Last seen", width: "100px", number: true, cell: (row: SignatureView) => <Ago at={row.last_seen} /> }] : []),
-    ...(told("alerted_at")
-      ? [{ key: "alerted", label: "Meta-alert", width: "120px", cell: (row: SignatureView) => (row.alerted_at ? <Time at={row.alerted_at} precision="minute" /> : <span className="quiet">not sent</span>) }]
-      : []),
     {
       key: "act",
       label: <span className="sr">Actions</span>,

@@ -13,17 +13,13 @@ export interface SignatureView {
   count: number;
   hosts: string[];
   suggestion?: string | null;
-  first_seen?: string | null;
-  last_seen?: string | null;
-  /** When a meta-alert was sent for it. */
-  alerted_at?: string | null;
 }
 
 export interface SignatureDetail extends SignatureView {
   last_hour: {
-    events: Figure | null;
-    first: string | null;
-    last: string | null;
+    events?: Figure | null;
+    first?: string | null;
+    last?: string | null;
     hosts: { hostname: string; sampled: number }[];
     examples: { event_id: string; received_at: string; hostname: string; message: string }[];
   };

@@ -52,22 +52,16 @@ export function Panel({ id, listed, policy, onClose }: { id: string; listed?: Si
                 </>
               )}
             </dd>
-            <dt>Last hour</dt>
+            <dt>In the last hour</dt>
             <dd>{hour?.events ? <Figure of={hour.events} /> : "–"}</dd>
-            <dt>First seen</dt>
+            <dt>First seen in that hour</dt>
             <dd>
-              <Seen at={shown.first_seen ?? hour?.first} sampled={!shown.first_seen} />
+              <Seen at={hour?.first} />
             </dd>
-            <dt>Last seen</dt>
+            <dt>Last seen in that hour</dt>
             <dd>
-              <Seen at={shown.last_seen ?? hour?.last} sampled={!shown.last_seen} />
+              <Seen at={hour?.last} />
             </dd>
-            {shown.alerted_at !== undefined && (
-              <>
-                <dt>Meta-alert</dt>
-                <dd>{shown.alerted_at ? <Time at={shown.alerted_at} /> : "not sent"}</dd>
-              </>
-            )}
             <dt>A rule would look for</dt>
             <dd>
               <code>
@@ -117,11 +111,11 @@ export function Panel({ id, listed, policy, onClose }: { id: string; listed?: Si
   );
 }
 
-function Seen({ at, sampled }: { at?: string | null; sampled: boolean }) {
+function Seen({ at }: { at?: string | null }) {
   if (!at) return <>–</>;
   return (
     <>
-      <Time at={at} /> <span className="quiet">({<Ago at={at} />}{sampled ? ", in the sample of the last hour" : ""})</span>
+      <Time at={at} /> <span className="quiet">({<Ago at={at} />})</span>
     </>
   );
 }
