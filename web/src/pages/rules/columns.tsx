@@ -5,6 +5,7 @@ import { count, handling } from "../../kit/format";
 import { Chip, handlingTone } from "../../kit/marks";
 import type { Column } from "../../kit/table";
 import { Ago } from "../../kit/time";
+import { visible } from "../event/text";
 import { Findings, Looks } from "./marks";
 import { stateOf, STATES, type Insight, type Rule } from "./model";
 
@@ -31,7 +32,7 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
             <Link href={`/rules/${rule.id}`}>#{rule.id}</Link> <Looks rule={rule} />
           </div>
           <div className="rule-line" title={rule.description ?? undefined}>
-            <Findings rule={rule} insight={known?.get(rule.id)} /> {rule.description && <bdi className="quiet">{rule.description}</bdi>}
+            <Findings rule={rule} insight={known?.get(rule.id)} /> {rule.description && <bdi className="quiet">{visible(rule.description)}</bdi>}
           </div>
         </>
       ),
@@ -74,7 +75,7 @@ export function columnsOf({ known, refusal, sorted, open, onState }: Shown): Col
         </>
       ),
     },
-    { key: "team", label: "Team", width: "96px", cell: (rule) => <bdi title={rule.team_assignment}>{rule.team_assignment}</bdi> },
+    { key: "team", label: "Team", width: "96px", cell: (rule) => <bdi title={rule.team_assignment}>{visible(rule.team_assignment)}</bdi> },
     { key: "1h", label: "1 h", width: "72px", number: true, sort: sorted("hits_1h"), cell: (rule) => count(known?.get(rule.id)?.hits_1h) },
     { key: "24h", label: "24 h", width: "76px", number: true, sort: sorted("hits_24h"), cell: (rule) => count(known?.get(rule.id)?.hits_24h) },
     { key: "30d", label: "30 d", width: "84px", number: true, sort: sorted("hits_30d"), cell: (rule) => count(known?.get(rule.id)?.hits_30d) },

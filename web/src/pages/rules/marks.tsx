@@ -3,6 +3,7 @@
 import { Link } from "wouter";
 import { Chip } from "../../kit/marks";
 import { count, percent, rate } from "../../kit/format";
+import { visible } from "../event/text";
 import { looksFor, MATCH_WORDS, STATES, stateOf, type Insight, type Rule } from "./model";
 
 export function StateChip({ rule }: { rule: { is_active?: boolean | null; mode?: string | null } }) {
@@ -21,7 +22,7 @@ export function Looks({ rule }: { rule: Pick<Rule, "match_string" | "match_type"
       {rule.match_string && rule.match_type !== "contains" && <span className="quiet">{MATCH_WORDS[rule.match_type] ?? rule.match_type} </span>}
       {rule.match_string && (
         <code className="rule-text">
-          <bdi>{rule.match_string}</bdi>
+          <bdi>{visible(rule.match_string)}</bdi>
         </code>
       )}
       {rule.trap_oid && (
@@ -46,7 +47,7 @@ export function RuleLink({ id, rules, short = false }: { id: number; rules?: rea
         <>
           {" "}
           <code>
-            <bdi>{looksFor(rule)}</bdi>
+            <bdi>{visible(looksFor(rule))}</bdi>
           </code>
         </>
       )}

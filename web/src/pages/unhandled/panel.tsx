@@ -65,7 +65,7 @@ export function Panel({ id, listed, policy, onClose }: { id: string; listed?: Si
             <dt>A rule would look for</dt>
             <dd>
               <code>
-                <bdi>{suggestionFor(shown)}</bdi>
+                <bdi>{visible(suggestionFor(shown))}</bdi>
               </code>
             </dd>
           </dl>
