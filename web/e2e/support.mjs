@@ -79,15 +79,15 @@ async function distributed() {
     login: () => undefined,
   };
   await call(world, "POST", "/rules", { match_string: "%LINK-3-UPDOWN", prod_handling: "Page_and_ticket", dev_handling: "Log_only", team_assignment: "NetOps", priority: 10 });
-  let ended = false;
+  const end = new AbortController();
   const traffic = (async () => {
-    for (let n = 0; !ended; n++) {
+    for (let n = 0; !end.signal.aborted; n++) {
       await post(world, everyday(n)).catch(() => {});
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   })();
   world.stop = async () => {
-    ended = true;
+    end.abort();
     await traffic;
     execFileSync(muttdev, ["down", "--wipe", "--dir", dir], { cwd: root, stdio: "ignore" });
     rmSync(dir, { recursive: true, force: true });
@@ -129,9 +129,9 @@ export async function post(world, events) {
   assert.ok(response.ok, `ingest: ${response.status} ${await response.text()}`);
 }
 
-/** What the pretend Moogsoft answers from now on. */
+/** What the pretend Moogsoft answers from now on; without a fault it takes everything again. */
 export async function sink(world, fault) {
-  const response = await fetch(`${world.mock}/mock/faults`, { method: "POST", body: JSON.stringify(fault) });
+  const response = await fetch(`${world.mock}/mock/faults`, fault ? { method: "POST", body: JSON.stringify(fault) } : { method: "DELETE" });
   assert.ok(response.ok, `mock: ${response.status} ${await response.text()}`);
 }
 
@@ -140,7 +140,12 @@ export async function launch() {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       ...(process.getuid() === 0 ? ["--no-sandbox"] : []),
-      ...["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
     ],
   });
 }
@@ -154,6 +159,7 @@ export async function open(browser, world, { theme = "light", width = 1280, heig
     reducedMotion: "reduce",
     permissions: ["clipboard-read", "clipboard-write"],
   });
+  context.setDefaultTimeout(PATIENCE);
   const faults = [];
   await context.exposeFunction("noteViolation", (text) => faults.push(`CSP: ${text}`));
   await context.addInitScript(() => {
@@ -162,7 +168,6 @@ export async function open(browser, world, { theme = "light", width = 1280, heig
     });
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
   page.on("pageerror", (error) => faults.push(`page error: ${error.message}`));
   page.on("console", (message) => {
     // A refused request is part of many tests, and the browser reports each.
