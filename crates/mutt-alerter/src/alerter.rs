@@ -7,6 +7,7 @@ use mutt_engine::{Changed, Dynamic, Engine};
 use mutt_rules::Skipped;
 use tokio::sync::{Mutex, broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::health::{self, AlerterHealth};
@@ -35,6 +36,12 @@ impl AlerterHandle {
     /// How the alerter is. Asks the store; takes two seconds at most.
     pub async fn health(&self) -> AlerterHealth {
         health::health(&self.shared).await
+    }
+
+    /// The hosts with the most events that this alerter decided within the last hour, the busiest
+    /// first; an estimate where there are thousands.
+    pub fn busy_hosts(&self, limit: usize) -> Vec<(String, u64)> {
+        self.shared.busy_hosts.lock().top(limit, Instant::now())
     }
 
     /// The stored rules that take no part because they cannot be compiled.

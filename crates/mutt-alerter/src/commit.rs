@@ -235,6 +235,8 @@ fn count(shared: &Shared, mut tally: Tally, alerts: u64, settled: Settled) {
         let seconds = now.duration_since(received_at).as_secs_f64();
         metrics.decision_latency.observe(seconds.max(0.0));
     }
+    let hosts = std::mem::take(&mut tally.hosts);
+    shared.busy_hosts.lock().add(hosts, Instant::now());
     if let Some(batch) = tally.live() {
         shared.engine.show(batch);
     }

@@ -59,6 +59,8 @@ pub struct Tally {
     pub poison: u64,
     /// When each handled or unhandled event was received.
     pub received: Vec<Timestamp>,
+    /// Events by host, in no order.
+    pub hosts: Vec<(Box<str>, u64)>,
     /// For those who watch.
     pub samples: Vec<LiveEvent>,
     /// One in so many was sampled; 0 where nobody watches.
@@ -89,6 +91,7 @@ pub struct Decider {
     scratch: Scratch,
     buffer: String,
     hits: HashMap<i64, u64>,
+    hosts: HashMap<Box<str>, u64>,
     groups: Groups,
     /// Audit rows of the last claim: the next one's will be about as many.
     rows: usize,
@@ -121,6 +124,7 @@ impl Decider {
             scratch: Scratch::new(),
             buffer: String::new(),
             hits: HashMap::new(),
+            hosts: HashMap::new(),
             groups: Groups::default(),
             rows: 0,
         }
@@ -185,6 +189,7 @@ impl Decider {
 
         self.rows = outcome.audit.len();
         outcome.unhandled = self.groups.take();
+        tally.hosts = self.hosts.drain().collect();
         outcome.rule_hits = self.hits.drain().collect();
         outcome.rule_hits.sort_unstable();
         Decided { outcome, tally }
@@ -212,6 +217,7 @@ impl Decider {
         let rule = snapshot.rules().find(&subject, &mut self.scratch);
         let environment = snapshot.environment(&view.hostname, &mut self.buffer);
         let received_at = view.received_at;
+        self.count_host(&view.hostname);
 
         let Some(rule) = rule else {
             let sample = sampled.then(|| live(&view, environment, None, UNHANDLED));
@@ -257,6 +263,13 @@ impl Decider {
             alert,
             sample,
         })
+    }
+
+    fn count_host(&mut self, hostname: &str) {
+        match self.hosts.get_mut(hostname) {
+            Some(count) => *count += 1,
+            None => drop(self.hosts.insert(hostname.into(), 1)),
+        }
     }
 
     fn count_hits(&mut self, winner: Option<i64>) {

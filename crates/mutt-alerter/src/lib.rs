@@ -9,6 +9,7 @@
 
 mod alerter;
 mod backoff;
+mod busy;
 pub mod catalog;
 mod commit;
 pub mod decide;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::busy::BusyHosts;
 use crate::catalog::Snapshot;
 use crate::decide::panic_text;
 use crate::metrics::{AlerterMetrics, Operation};
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) reload: Notify,
     pub(crate) gate: Gate,
     pub(crate) sampler: Sampler,
+    pub(crate) busy_hosts: Mutex<BusyHosts>,
     born: Instant,
     /// When each worker last got on, in milliseconds since `born`.
     progress: Box<[AtomicU64]>,
@@ -67,6 +69,7 @@ impl Shared {
             reload: Notify::new(),
             gate: Gate::default(),
             sampler: Sampler::default(),
+            busy_hosts: Mutex::new(BusyHosts::new()),
             born: Instant::now(),
             progress,
         }

@@ -165,6 +165,10 @@ settings! {
         vault_cacert: Option<PathBuf> = "VAULT_CACERT" ""
             => "Certificates (PEM) of the authority that signed Vault's; not set: the system's authorities.";
     }
+    "Objectives" {
+        prometheus_url: Option<WebUrl> = "PROMETHEUS_URL" ""
+            => "The Prometheus that scrapes MUTT: the service level objectives are read from it; not set, or away: from MUTT's own counters.";
+    }
     "Logs" {
         log_level: String = "LOG_LEVEL" "info"
             => "What is logged: error, warn, info, debug or trace, or tracing directives.";

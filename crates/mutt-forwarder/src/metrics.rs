@@ -133,6 +133,7 @@ pub struct ForwarderMetrics {
 #[derive(Clone, Debug)]
 pub struct Tally {
     delivered: Counter,
+    succeeded: Counter,
     failed: Vec<Counter>,
 }
 
@@ -140,6 +141,11 @@ impl Tally {
     /// Alerts delivered.
     pub fn delivered(&self) -> u64 {
         self.delivered.get()
+    }
+
+    /// Requests that succeeded.
+    pub fn succeeded(&self) -> u64 {
+        self.succeeded.get()
     }
 
     /// Requests that failed, for whatever reason.
@@ -153,6 +159,7 @@ impl ForwarderMetrics {
     pub fn tally(&self) -> Tally {
         Tally {
             delivered: self.delivered.clone(),
+            succeeded: self.requests[0].clone(),
             failed: self.requests[1..].to_vec(),
         }
     }

@@ -207,7 +207,7 @@ impl IngestMetrics {
         };
         registry.register(
             "mutt_ingest_requests",
-            "Ingest requests by outcome; reason is empty for those that succeeded",
+            "Ingest requests and batches of the other doors by outcome; reason is empty for those that succeeded",
             requests,
         );
         registry.register(
@@ -279,12 +279,13 @@ impl IngestMetrics {
         self.notes.get_or_create_owned(&[("note", note)])
     }
 
-    /// Ingest requests that were answered 200.
+    /// Ingest requests that were answered 200, and batches of other doors that became durable.
     pub fn succeeded(&self) -> &Counter {
         &self.success
     }
 
-    /// Ingest requests that were refused for this reason.
+    /// Ingest requests that were refused for this reason, and batches of other doors that were given
+    /// up for it.
     pub fn failed(&self, reason: RejectReason) -> &Counter {
         &self.failed[reason as usize]
     }

@@ -210,8 +210,12 @@ impl Outbox {
     }
 
     fn count_lost(&self, reason: RejectReason, events: u64) {
-        self.admission
-            .metrics()
+        if events == 0 {
+            return;
+        }
+        let metrics = self.admission.metrics();
+        metrics.failed(reason).inc();
+        metrics
             .listener(self.listener)
             .rejected(reason)
             .inc_by(events);
@@ -231,6 +235,7 @@ async fn deliver(
     loop {
         // The engine consumes what it is offered, also when it refuses: keep a copy to offer again.
         let Err(error) = admission.admit(listener, batch.clone()).await else {
+            admission.metrics().succeeded().inc();
             return;
         };
         if let Some(head) = head_that_fits(&error, &batch) {
@@ -243,6 +248,7 @@ async fn deliver(
         let hopeless = !error.is_temporary() && !matches!(error, EngineError::Unusable(_));
         if hopeless || overflow == Overflow::Shed || give_up.is_cancelled() {
             let reason = RejectReason::from(&error);
+            admission.metrics().failed(reason).inc();
             admission
                 .metrics()
                 .listener(listener)

@@ -6,6 +6,7 @@
 //! whose shape to answer in. [`layers`] goes around all of them.
 
 mod access;
+mod attention;
 mod audit;
 mod bench;
 mod changes;
@@ -14,8 +15,10 @@ mod dlq;
 mod error;
 mod estimate;
 mod findings;
+mod fleet;
 mod history;
 mod hosts;
+mod hub;
 mod insights;
 mod jobs;
 mod judge;
@@ -26,7 +29,10 @@ mod links;
 mod live;
 mod metrics;
 mod openapi;
+mod past;
 mod pattern;
+mod prometheus;
+mod rates;
 mod request;
 mod rules;
 mod sample;
@@ -49,7 +55,6 @@ use mutt_http::Keys;
 
 pub use links::{LINK_VALID, LoginLinks};
 pub use metrics::WebMetrics;
-pub use status::Totals;
 
 /// What the API needs.
 #[derive(Clone)]
@@ -66,12 +71,10 @@ pub struct ApiOptions {
     pub base: Dynamic,
     /// How long a dead letter waits for its first automatic replay (`REMEDIATION_BACKOFF_BASE`).
     pub remediation_backoff: Duration,
-    /// What this process counted since it started.
-    pub totals: Arc<dyn Fn() -> Totals + Send + Sync>,
-    /// What is wrong now, in words.
-    pub problems: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// What it counts.
     pub metrics: WebMetrics,
+    /// The address of the Prometheus that scrapes MUTT, where there is one.
+    pub prometheus: Option<String>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -91,18 +94,31 @@ struct Api {
     access: Arc<access::Access>,
     base: Dynamic,
     remediation_backoff: Duration,
-    totals: Arc<dyn Fn() -> Totals + Send + Sync>,
-    problems: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     version: &'static str,
     jobs: jobs::Jobs,
     letter_groups: Arc<dlq::GroupsCache>,
-    rates: Arc<status::RatesCache>,
+    rates: Arc<rates::Cache>,
+    hub: Arc<hub::Hub>,
+    past: Arc<past::Past>,
+    prometheus: Option<Arc<prometheus::Prometheus>>,
     sample: Arc<sample::Sample>,
     history: history::History,
     judges: Arc<judge::Judges>,
 }
 
-/// The API's routes. From here on a sample of what is decided is kept, until the engine ends.
+impl Api {
+    /// Dynamic configuration with stored values.
+    async fn settings(&self) -> mutt_engine::Result<Dynamic> {
+        let stored = self.engine.config_overrides().await?;
+        let stored = stored.iter();
+        Ok(self
+            .base
+            .with(stored.map(|(key, value)| (key.as_str(), value.as_str()))))
+    }
+}
+
+/// The API's routes. From here on a sample of what is decided is kept, until the engine ends, and the
+/// status is looked at now and then, as long as the routes exist.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -110,6 +126,18 @@ pub fn router(options: ApiOptions) -> Router {
     let sample = Arc::new(sample::Sample::new(jiff::Timestamp::now()));
     sample.follow(options.engine.watch());
     let metrics = options.metrics;
+    let prometheus = options.prometheus.as_deref();
+    let prometheus = prometheus
+        .and_then(prometheus::Prometheus::new)
+        .map(Arc::new);
+    let past = Arc::<past::Past>::default();
+    let hub = hub::Hub::start(
+        options.engine.clone(),
+        options.base.clone(),
+        options.version,
+        prometheus.clone(),
+        past.clone(),
+    );
     let api = Api {
         engine: options.engine,
         access: Arc::new(access::Access::new(
@@ -119,8 +147,6 @@ pub fn router(options: ApiOptions) -> Router {
         )),
         base: options.base,
         remediation_backoff: options.remediation_backoff,
-        totals: options.totals,
-        problems: options.problems,
         version: options.version,
         jobs: jobs::Jobs::default(),
         letter_groups: Arc::default(),
@@ -128,6 +154,9 @@ pub fn router(options: ApiOptions) -> Router {
         sample,
         history: history::History::default(),
         judges: Arc::default(),
+        hub,
+        past,
+        prometheus,
     };
     layers::around(openapi::routes(&api), metrics).with_state(api)
 }

@@ -175,12 +175,11 @@ fn asked(parameters: Vec<(String, String)>) -> Result<(bool, Vec<View>)> {
 
 /// One open stream.
 struct Viewing {
-    api: Api,
-    status: bool,
     views: Vec<View>,
     /// Heard only where there is a view: samples are made for whoever watches.
     batches: Option<Receiver<Arc<LiveBatch>>>,
-    seconds: Interval,
+    /// The status, put together once for everybody.
+    statuses: Option<Receiver<Arc<str>>>,
     ticks: Interval,
     /// What is to be sent next, last first.
     ready: Vec<Event>,
@@ -199,6 +198,12 @@ impl Viewing {
                     None => std::future::pending().await,
                 }
             };
+            let status = async {
+                match &mut self.statuses {
+                    Some(statuses) => statuses.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 batch = batch => match batch {
                     Ok(batch) => self.views.iter_mut().for_each(|view| view.look(&batch)),
@@ -210,10 +215,11 @@ impl Viewing {
                     let moments = self.views.iter_mut().filter_map(View::take);
                     self.ready.extend(moments.filter_map(|moment| message("events", &moment)));
                 }
-                _ = self.seconds.tick(), if self.status => {
-                    let document = crate::status::document(&self.api).await.ok();
-                    self.ready.extend(document.and_then(|document| message("status", &document)));
-                }
+                status = status => match status {
+                    Ok(text) => self.ready.push(status_message(&text)),
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
             }
         }
     }
@@ -221,6 +227,10 @@ impl Viewing {
 
 fn message(kind: &str, data: &impl Serialize) -> Option<Event> {
     Event::default().event(kind).json_data(data).ok()
+}
+
+fn status_message(text: &str) -> Event {
+    Event::default().event("status").data(text)
 }
 
 fn every(period: Duration) -> Interval {
@@ -246,14 +256,18 @@ pub async fn all(
     Params(parameters): Params<Vec<(String, String)>>,
 ) -> Result<Response> {
     let (status, views) = asked(parameters)?;
+    let (mut ready, mut statuses) = (Vec::new(), None);
+    if status {
+        let (now, later) = api.hub.watch().await;
+        ready.push(status_message(&now));
+        statuses = Some(later);
+    }
     let viewing = Viewing {
         batches: (!views.is_empty()).then(|| api.engine.watch()),
-        api,
         views,
-        status,
-        seconds: every(Duration::from_secs(1)),
+        statuses,
         ticks: every(TICK),
-        ready: Vec::new(),
+        ready,
     };
     let events = stream::unfold(viewing, Viewing::next);
     Ok(sse(events))

@@ -146,7 +146,7 @@ mod tests {
             r#"mutt_webui_api_requests_total{endpoint="slo",status="success"} 0"#,
             r#"mutt_webui_api_requests_total{endpoint="rules",status="success"} 0"#,
             r#"mutt_webui_api_requests_total{endpoint="rules",status="fail"} 2"#,
-            r#"mutt_webui_api_deprecated_requests_total 1"#,
+            "mutt_webui_api_deprecated_requests_total 1",
             r#"mutt_webui_api_latency_seconds_count{endpoint="rules"} 2"#,
             r#"mutt_webui_api_latency_seconds_count{endpoint="other"} 0"#,
         ] {

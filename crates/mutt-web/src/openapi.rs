@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::{
     Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, live,
-    pattern, rules, session, settings, slo, status, stream, timeline, unhandled,
+    past, pattern, rates, rules, session, settings, slo, status, stream, timeline, unhandled,
 };
 
 #[derive(OpenApi)]
@@ -46,7 +46,7 @@ struct Document;
 /// What v1 and v2 both have, to whoever has a key.
 fn shared() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
-        .routes(routes!(status::rates))
+        .routes(routes!(rates::rates))
         .routes(routes!(rules::list, rules::create))
         .routes(routes!(rules::show, rules::change, rules::delete))
         .routes(routes!(pattern::test_regex))
@@ -67,7 +67,7 @@ fn shared() -> OpenApiRouter<Api> {
 fn older() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .routes(routes!(changes::search_v1))
-        .routes(routes!(status::rates_v1))
+        .routes(routes!(rates::rates_v1))
 }
 
 /// What v2 alone has.
@@ -83,6 +83,7 @@ fn current() -> OpenApiRouter<Api> {
         .routes(routes!(stream::watch_status))
         .routes(routes!(live::all))
         .routes(routes!(status::status))
+        .routes(routes!(past::history))
         .routes(routes!(unhandled::list))
         .routes(routes!(unhandled::show))
         .routes(routes!(settings::revert))
@@ -248,7 +249,15 @@ fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
 }
 
 /// Answers that have more fields under v2, and what contains them.
-const VERSIONED: [&str; 4] = ["RuleView", "RuleList", "AuditRowView", "AuditPage"];
+const VERSIONED: [&str; 7] = [
+    "RuleView",
+    "RuleList",
+    "AuditRowView",
+    "AuditPage",
+    "Slo",
+    "Objective",
+    "Burn",
+];
 
 /// Describes what v1 answers without the fields that only v2 has. A field that is flattened and left
 /// out under v1 is described as "these fields or null" in both, which neither of them is.
@@ -405,7 +414,7 @@ mod tests {
         let current = "POST /rules/test|GET /rules/insights|GET /events/{event_id}|\
             GET /events/stream|GET /unhandled|POST /config/{key}/revert|GET /dlq|GET /dlq/{queue}|\
             GET /dlq/{queue}/{id}|POST /dlq/{queue}/replay|POST /dlq/{queue}/discard|GET /jobs|\
-            GET /jobs/{id}|POST /jobs/{id}/abort|GET /status|GET /status/stream|GET /keys|POST /keys|\
+            GET /jobs/{id}|POST /jobs/{id}/abort|GET /status|GET /status/stream|GET /status/history|GET /keys|POST /keys|\
             DELETE /keys/{name}|GET /openapi.json|POST /teams/import|POST /dev-hosts/import|\
             GET /audit-logs/export|\
             POST /session|GET /session|DELETE /session|POST /session/links";

@@ -8,7 +8,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use mutt_engine::live::{LiveBatch, LiveEvent};
 use serde::Deserialize;
-use tokio_stream::wrappers::{BroadcastStream, IntervalStream};
+use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::{Stream, StreamExt as _};
 use utoipa::IntoParams;
 
@@ -127,17 +127,14 @@ pub async fn watch(
 
 /// Watch the status
 ///
-/// Server-sent events: the status once a second. One in which the engine is away is left out.
+/// Server-sent events: what `GET /status` answers, at once and then once a second. It is put together
+/// once for everybody who watches; a slow reader misses some.
 #[utoipa::path(get, path = "/status/stream", tag = "Status",
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub async fn watch_status(State(api): State<Api>, _: Viewer) -> Response {
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let states = IntervalStream::new(every)
-        .then(move |_| {
-            let api = api.clone();
-            async move { crate::status::document(&api).await.ok() }
-        })
-        .filter_map(|state| Event::default().json_data(state?).ok());
-    sse(states)
+    let (now, later) = api.hub.watch().await;
+    // A lagging reader goes on with what is new.
+    let later = BroadcastStream::new(later).filter_map(std::result::Result::ok);
+    let all = tokio_stream::once(now).chain(later);
+    sse(all.map(|text| Event::default().data(&*text)))
 }

@@ -168,8 +168,10 @@ async fn a_job_replays_what_was_selected() {
     );
     assert!(job["ended_at"].is_string());
     assert_eq!(world.get("/api/v2/dlq/alerter").await.is(200)["depth"], 1);
-    let status = world.get("/api/v2/status").await.is(200);
-    assert_eq!(status["queues"][0]["depth"], 2, "they wait to be decided");
+    // They wait to be decided.
+    world
+        .until("/api/v2/status", |status| status["queues"][0]["depth"] == 2)
+        .await;
     assert_eq!(
         world.get("/api/v2/jobs").await.is(200)["jobs"][0]["id"],
         begun["job"]["id"]

@@ -10,5 +10,6 @@ mod dead_letters;
 mod hostile;
 mod rules;
 mod sessions;
+mod status;
 mod store;
 mod support;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mutt_engine::{AuditRow, Decision, Dynamic, Engine, Outcome};
 use mutt_event::Batch;
 use mutt_http::{Keys, Limits, Server, WithPeer};
-use mutt_web::{ApiOptions, LoginLinks, Totals, WebMetrics};
+use mutt_web::{ApiOptions, LoginLinks, WebMetrics};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -98,9 +98,8 @@ fn serve(
         cookie_secure: false,
         base: Dynamic::default(),
         remediation_backoff: Duration::from_mins(1),
-        totals: Arc::new(Totals::default),
-        problems: Arc::new(Vec::new),
         metrics: WebMetrics::register(&mut registry),
+        prometheus: None,
         version: "3.0.0",
     };
     let router = mutt_http::fallbacks(axum::Router::new().merge(mutt_web::router(options)));

@@ -16,6 +16,8 @@ mod dead_letters;
 mod rules;
 #[path = "../api/sessions.rs"]
 mod sessions;
+#[path = "../api/status.rs"]
+mod status;
 mod store;
 #[path = "../api/support.rs"]
 mod support;

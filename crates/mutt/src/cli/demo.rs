@@ -220,20 +220,20 @@ impl Demo {
 
     async fn summary(&self, server: &Server, mock: &MockMoog, began: tokio::time::Instant) {
         let engine = &server.engine;
-        let totals = server.totals();
+        let counts = server.counts();
+        let (received, decided) = (counts.received(), counts.decided());
         let circuit = engine
             .circuit("moogsoft")
             .await
             .map_or("unknown", |circuit| circuit.state.name());
         let waiting =
             engine.event_depth().await.unwrap_or(0) + engine.alert_depth().await.unwrap_or(0);
-        let handled = totals.decided - totals.unhandled.min(totals.decided);
-        let share = handled as f64 / totals.decided.max(1) as f64 * 100.0;
+        let share = counts.handled as f64 / decided.max(1) as f64 * 100.0;
         output::line(&format!(
             "  {:>4} s  {} received, {} decided ({share:.0} % by a rule), {} alerts delivered, {waiting} waiting, circuit {circuit}",
             began.elapsed().as_secs(),
-            output::count(totals.received),
-            output::count(totals.decided),
+            output::count(received),
+            output::count(decided),
             output::count(mock.stats(Duration::from_secs(1)).unique),
         ));
     }

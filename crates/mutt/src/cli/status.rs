@@ -21,10 +21,47 @@ pub struct State {
     pub version: String,
     pub engine: String,
     pub queues: Vec<Queue>,
-    pub workers: Vec<Worker>,
     pub circuit: Circuit,
     pub rates: Rates,
     pub problems: Vec<String>,
+    pub attention: Vec<Attention>,
+    pub pods: Vec<Pod>,
+    pub road: Road,
+}
+
+/// Something that needs a person.
+#[derive(Debug, Deserialize)]
+pub struct Attention {
+    pub severity: String,
+    pub title: String,
+    pub detail: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "names of the API")]
+pub struct Pod {
+    pub pod: String,
+    pub roles: Vec<String>,
+    pub version: String,
+    pub heartbeat_age_seconds: f64,
+    pub held: u64,
+}
+
+/// Events and alerts per second, over all processes.
+#[derive(Debug, Deserialize)]
+pub struct Road {
+    pub received: Pace,
+    pub decided: Pace,
+    pub delivered: Pace,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Pace {
+    pub per_second: f64,
+    #[serde(default)]
+    pub unhandled: f64,
+    #[serde(default)]
+    pub failed: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -33,13 +70,6 @@ pub struct Queue {
     pub depth: u64,
     pub claimed: u64,
     pub oldest: Option<jiff::Timestamp>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Worker {
-    pub kind: String,
-    pub pod: String,
-    pub held: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,15 +137,39 @@ fn print(state: &State) {
     }
     table.print();
     output::line("");
-    let mut table = Table::new(&["WORKER", "POD", "HOLDS"]);
-    for worker in &state.workers {
+    let mut table = Table::new(&["POD", "ROLES", "VERSION", "SEEN", "HOLDS"]);
+    for pod in &state.pods {
         table.row([
-            worker.kind.clone(),
-            worker.pod.clone(),
-            output::count(worker.held),
+            output::harmless(&pod.pod),
+            pod.roles.join(","),
+            pod.version.clone(),
+            format!("{:.0} s", pod.heartbeat_age_seconds),
+            output::count(pod.held),
         ]);
     }
     table.print();
+    if !state.attention.is_empty() {
+        output::line("");
+    }
+    for line in needs_attention(&state.attention, colour) {
+        output::line(&line);
+    }
+}
+
+/// What needs a person, one line each.
+pub fn needs_attention(attention: &[Attention], colour: bool) -> Vec<String> {
+    attention
+        .iter()
+        .map(|item| {
+            let (mark, style) = match item.severity.as_str() {
+                "critical" => ("!!", Style::Red),
+                "warning" => ("! ", Style::Yellow),
+                _ => ("i ", Style::Dim),
+            };
+            let text = format!("{mark} {}: {} {}", item.severity, item.title, item.detail);
+            output::paint(colour, style, &output::harmless(text.trim_end()))
+        })
+        .collect()
 }
 
 /// How long ago, in the largest unit that says it.

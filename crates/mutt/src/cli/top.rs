@@ -1,6 +1,5 @@
 //! `mutt top`.
 
-use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::api::{Api, Target};
-use crate::cli::status::{State, age};
+use crate::cli::status::{Road, State, age, needs_attention};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, Style};
@@ -62,7 +61,6 @@ impl Top {
     pub async fn run(self, context: &Context) -> Outcome {
         let api = Api::new(context, &self.target).await?;
         let screen = std::io::stdout().is_terminal() && !context.json && !self.once;
-        let mut before: Option<(tokio::time::Instant, Totals)> = None;
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(self.interval));
         let _screen = screen.then(Screen::open);
         loop {
@@ -74,22 +72,10 @@ impl Top {
             let look = Look::deserialize(&document).map_err(|error| {
                 Failure::failed(format!("the status is not understood: {error}"))
             })?;
-            let now = tokio::time::Instant::now();
-            let rates = before.as_ref().map(|(then, totals)| {
-                let seconds = now.duration_since(*then).as_secs_f64();
-                let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
-                HashMap::from([
-                    ("received", rate(look.totals.received, totals.received)),
-                    ("decided", rate(look.totals.decided, totals.decided)),
-                    ("unhandled", rate(look.totals.unhandled, totals.unhandled)),
-                    ("delivered", rate(look.totals.delivered, totals.delivered)),
-                    ("failed", rate(look.totals.failed, totals.failed)),
-                ])
-            });
             if context.json {
                 output::json(&document);
             } else if screen {
-                let lines = draw(&look, rates.as_ref(), true);
+                let lines = draw(&look, true);
                 let mut out = std::io::stdout().lock();
                 let _ = write!(out, "\x1b[H");
                 for line in lines {
@@ -98,24 +84,24 @@ impl Top {
                 let _ = write!(out, "\x1b[J");
                 let _ = out.flush();
             } else if self.once {
-                for line in draw(&look, None, output::colour()) {
+                for line in draw(&look, output::colour()) {
                     output::line(&line);
                 }
-            } else if let Some(rates) = &rates {
+            } else {
+                let road = &look.state.road;
                 let depth: u64 = look.state.queues.iter().map(|queue| queue.depth).sum();
                 output::line(&format!(
                     "received {:.0}/s decided {:.0}/s unhandled {:.0}/s delivered {:.0}/s waiting {depth} circuit {}",
-                    rates["received"],
-                    rates["decided"],
-                    rates["unhandled"],
-                    rates["delivered"],
+                    road.received.per_second,
+                    road.decided.per_second,
+                    road.decided.unhandled,
+                    road.delivered.per_second,
                     look.state.circuit.state
                 ));
             }
             if self.once {
                 return Ok(());
             }
-            before = Some((now, look.totals));
         }
     }
 }
@@ -138,7 +124,7 @@ impl Drop for Screen {
     }
 }
 
-fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<String> {
+fn draw(look: &Look, colour: bool) -> Vec<String> {
     let width = output::width();
     let mut lines = Vec::new();
     let state = &look.state;
@@ -149,15 +135,35 @@ fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<St
     ));
     lines.push(String::new());
     let totals = &look.totals;
-    for (name, total, style) in [
-        ("received", totals.received, Style::Cyan),
-        ("decided", totals.decided, Style::Green),
-        ("unhandled", totals.unhandled, Style::Yellow),
-        ("delivered", totals.delivered, Style::Green),
-        ("failed", totals.failed, Style::Red),
-    ] {
-        let rate = rates.map_or(0.0, |rates| rates[name]);
-        let most = rates.map_or(1.0, |rates| rates.values().copied().fold(1.0, f64::max));
+    let Road {
+        received,
+        decided,
+        delivered,
+    } = &state.road;
+    let lanes = [
+        (
+            "received",
+            totals.received,
+            received.per_second,
+            Style::Cyan,
+        ),
+        ("decided", totals.decided, decided.per_second, Style::Green),
+        (
+            "unhandled",
+            totals.unhandled,
+            decided.unhandled,
+            Style::Yellow,
+        ),
+        (
+            "delivered",
+            totals.delivered,
+            delivered.per_second,
+            Style::Green,
+        ),
+        ("failed", totals.failed, delivered.failed, Style::Red),
+    ];
+    let most = lanes.iter().map(|lane| lane.2).fold(1.0, f64::max);
+    for (name, total, rate, style) in lanes {
         let room = width.saturating_sub(48).min(60) as f64;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let bar = "█".repeat((rate / most * room).round() as usize);
@@ -204,12 +210,8 @@ fn draw(look: &Look, rates: Option<&HashMap<&str, f64>>, colour: bool) -> Vec<St
         output::paint(colour, style, &state.circuit.state),
         state.circuit.failures
     ));
-    for problem in &state.problems {
-        lines.push(output::paint(
-            colour,
-            Style::Red,
-            &format!("  ! {}", output::harmless(problem)),
-        ));
+    for line in needs_attention(&state.attention, colour) {
+        lines.push(format!("  {line}"));
     }
     if !look.busy_rules.is_empty() {
         lines.push(String::new());

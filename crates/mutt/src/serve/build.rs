@@ -21,13 +21,14 @@ use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, IngestMetrics};
 use mutt_ui::Ui;
-use mutt_web::{LoginLinks, Totals, WebMetrics};
+use mutt_web::{LoginLinks, WebMetrics};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::health::{self, Process};
+use super::report::{Counters, Reporter};
 use super::{KeyRing, Role, admin, objectives};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
@@ -57,7 +58,7 @@ pub(super) struct Build<'a> {
 pub(super) struct Started {
     pub(super) alerter: Option<AlerterHandle>,
     pub(super) tls: Option<Arc<Tls>>,
-    pub(super) totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+    pub(super) counters: Counters,
 }
 
 /// Starts what works until the end. Where it breaks, `broken` says so: a process without one of its
@@ -100,11 +101,11 @@ impl Build<'_> {
             has(Role::Remediation).then(|| RemediationMetrics::register(&mut self.registry));
         let web_metrics = has(Role::Webui).then(|| WebMetrics::register(&mut self.registry));
         let registry = Arc::new(std::mem::take(&mut self.registry));
-        let totals = totals(
-            ingest.clone(),
-            alerter_metrics.clone(),
-            forwarder_metrics.as_ref().map(ForwarderMetrics::tally),
-        );
+        let counters = Counters {
+            ingest: ingest.clone(),
+            alerter: alerter_metrics.clone(),
+            forwarder: forwarder_metrics.as_ref().map(ForwarderMetrics::tally),
+        };
 
         let outcomes: Vec<_> = ingest
             .clone()
@@ -116,9 +117,11 @@ impl Build<'_> {
                     .map(|metrics| objectives::of_deliveries(metrics.tally())),
             )
             .collect();
-        if !outcomes.is_empty() {
+        if !outcomes.is_empty() || has(Role::Alerter) {
+            let counters = counters.clone();
+            let flow: objectives::Flow = Arc::new(move || counters.flow());
             let (engine, stop) = (self.engine.clone(), self.stop.clone());
-            self.spawn(objectives::record(engine, outcomes, stop));
+            self.spawn(objectives::record(engine, outcomes, flow, stop));
         }
 
         let alerter = alerter_metrics.map(|metrics| self.alerter(metrics));
@@ -146,9 +149,17 @@ impl Build<'_> {
             && settings.server_port_webui != 0
         {
             let base = context.loaded.dynamic();
-            let router = self.webui(base, metrics, totals.clone(), registry.clone());
+            let router = self.webui(base, metrics, registry.clone());
             self.serve(settings.server_port_webui, Role::Webui, router)?;
         }
+        let reporter = Reporter {
+            engine: self.engine.clone(),
+            process: self.process.clone(),
+            pod: self.pod.clone(),
+            roles: roles.to_vec(),
+            counters: counters.clone(),
+        };
+        self.spawn(reporter.run(self.stop.clone()));
         // The doors open last: who can send can also see what becomes of it.
         let mut tls = None;
         if let Some(metrics) = ingest {
@@ -157,19 +168,13 @@ impl Build<'_> {
         Ok(Started {
             alerter,
             tls,
-            totals,
+            counters,
         })
     }
 
     /// The API, and the interface at every other path.
-    fn webui(
-        &self,
-        base: Dynamic,
-        metrics: WebMetrics,
-        totals: Arc<dyn Fn() -> Totals + Send + Sync>,
-        registry: Arc<Registry>,
-    ) -> axum::Router {
-        let process = self.process.clone();
+    fn webui(&self, base: Dynamic, metrics: WebMetrics, registry: Arc<Registry>) -> axum::Router {
+        let prometheus = self.settings.prometheus_url.as_ref();
         let api = mutt_web::ApiOptions {
             engine: self.engine.clone(),
             keys: self.keys.webui.clone(),
@@ -177,9 +182,8 @@ impl Build<'_> {
             cookie_secure: self.settings.webui_cookie_secure,
             base,
             remediation_backoff: Duration::from_secs(self.settings.remediation_backoff_base),
-            totals,
-            problems: Arc::new(move || process.problems()),
             metrics,
+            prometheus: prometheus.map(ToString::to_string),
             version: env!("CARGO_PKG_VERSION"),
         };
         let state = state_router(
@@ -387,35 +391,6 @@ impl Build<'_> {
             }
         });
     }
-}
-
-/// What the roles of this process counted, from their own handles.
-fn totals(
-    ingest: Option<IngestMetrics>,
-    alerter: Option<AlerterMetrics>,
-    forwarder: Option<mutt_forwarder::Tally>,
-) -> Arc<dyn Fn() -> Totals + Send + Sync> {
-    Arc::new(move || {
-        let mut totals = Totals::default();
-        if let Some(metrics) = &ingest {
-            totals.received = mutt_ingest::Listener::ALL
-                .into_iter()
-                .map(|listener| metrics.listener(listener).accepted.get())
-                .sum();
-        }
-        if let Some(metrics) = &alerter {
-            totals.unhandled = metrics.unhandled.get();
-            totals.decided = metrics.handled.get()
-                + metrics.unhandled.get()
-                + metrics.error.get()
-                + metrics.poison.get();
-        }
-        if let Some(tally) = &forwarder {
-            totals.delivered = tally.delivered();
-            totals.failed = tally.failed();
-        }
-        totals
-    })
 }
 
 #[cfg(test)]

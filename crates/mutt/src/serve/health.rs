@@ -6,7 +6,8 @@ use std::time::Duration;
 use mutt_alerter::AlerterHandle;
 use mutt_config::{SecretStore, VaultStatus};
 use mutt_distributed::Distributed;
-use mutt_engine::{CircuitState, Engine};
+use mutt_engine::Engine;
+use mutt_engine::reports::{Problem, SinkReport};
 use mutt_forwarder::health::Condition;
 use mutt_http::{Check, HealthReport};
 use prometheus_client::collector::Collector;
@@ -17,7 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 
-use crate::serve::Role;
+use crate::serve::{Role, report};
 
 /// How long a look at the store may take.
 const LOOK: Duration = Duration::from_secs(3);
@@ -65,8 +66,31 @@ impl Process {
         })
     }
 
-    /// What is wrong now, in words; cheap.
-    pub fn problems(&self) -> Vec<String> {
+    /// Events that wait in this process's spool.
+    pub fn spooled(&self) -> u64 {
+        let engine = self.0.distributed.as_ref();
+        engine.map_or(0, |engine| engine.spooled().events)
+    }
+
+    /// The sink, where a forwarder runs here.
+    pub fn sink(&self) -> Option<SinkReport> {
+        let forwarder = self.0.forwarder.get()?;
+        Some(report::sink(forwarder.report()))
+    }
+
+    /// The hosts with the most events, where an alerter runs here.
+    pub fn busy_hosts(&self, limit: usize) -> Vec<(String, u64)> {
+        let alerter = self.0.alerter.get();
+        alerter.map_or_else(Vec::new, |alerter| alerter.busy_hosts(limit))
+    }
+
+    /// What is wrong now, in words; cheap. What the stores and the sink's circuit say themselves is
+    /// left out.
+    pub fn problems(&self) -> Vec<Problem> {
+        let problem = |code: &str, text: String| Problem {
+            code: code.to_owned(),
+            text,
+        };
         let mut problems = Vec::new();
         let vault = self.0.secrets.status();
         if let VaultStatus::Away { .. }
@@ -74,26 +98,19 @@ impl Process {
             trouble: Some(_), ..
         } = &vault
         {
-            problems.push(format!("Vault: {vault}"));
+            problems.push(problem("pod_problem", format!("Vault: {vault}")));
         }
         if let Some(forwarder) = self.0.forwarder.get() {
             let report = forwarder.report();
-            if report.status != Condition::Ok {
-                problems.push(
-                    report.detail.unwrap_or_else(|| {
-                        format!("the sink's circuit is {}", report.circuit.name())
-                    }),
-                );
-            } else if report.circuit != CircuitState::Closed {
-                problems.push(format!("the sink's circuit is {}", report.circuit.name()));
+            if report.configured && report.wrong_key {
+                let detail = report.detail.unwrap_or_default();
+                problems.push(problem("pod_problem", detail));
             }
         }
         if let Some(alerter) = self.0.alerter.get() {
             for skipped in alerter.skipped_rules() {
-                problems.push(format!(
-                    "rule {} takes no part: {}",
-                    skipped.rule_id, skipped.reason
-                ));
+                let text = format!("rule {} takes no part: {}", skipped.rule_id, skipped.reason);
+                problems.push(problem("rule_skipped", text));
             }
         }
         problems
@@ -371,9 +388,9 @@ impl Collector for ProcessMetrics {
     }
 }
 
-struct ProcessStat {
-    cpu_seconds: f64,
-    resident_bytes: f64,
+pub(super) struct ProcessStat {
+    pub(super) cpu_seconds: f64,
+    pub(super) resident_bytes: f64,
     virtual_bytes: f64,
     open_files: f64,
     max_files: f64,
@@ -383,7 +400,7 @@ struct ProcessStat {
 impl ProcessStat {
     /// From proc(5). Linux counts in ticks of 1/100 s for user space on every platform we run on,
     /// and in pages of 4 KiB on x86-64 and most of aarch64; `VmRSS` is in KiB everywhere.
-    fn read() -> Option<Self> {
+    pub(super) fn read() -> Option<Self> {
         const TICKS: f64 = 100.0;
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         // The name in parentheses may contain anything.

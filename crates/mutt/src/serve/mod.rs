@@ -5,6 +5,7 @@ mod build;
 mod health;
 mod notify;
 mod objectives;
+mod report;
 pub mod signals;
 
 use std::sync::Arc;
@@ -17,17 +18,18 @@ use mutt_config::settings::{MoogPayload, Settings};
 use mutt_config::{Backend, Home, Secret, SecretStore, Secrets};
 use mutt_distributed::Distributed;
 use mutt_engine::embedded::{Embedded, Mode};
-use mutt_engine::{Engine, WorkerKind, Workers as _, dynamic};
+use mutt_engine::{Engine, FlowCounts, WorkerKind, Workers as _, dynamic};
 use mutt_forwarder::sink::{FixedKeys, Identity};
 use mutt_forwarder::{MoogOptions, MoogSink, Shape};
 use mutt_http::{About, HttpMetrics, Keys, Tls};
-use mutt_web::{LoginLinks, Totals};
+use mutt_web::LoginLinks;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::build::Build;
 use self::health::Process;
+use self::report::Counters;
 use crate::api::local_url;
 use crate::backend;
 use crate::cli::Global;
@@ -60,6 +62,17 @@ impl Role {
         Self::Remediation,
         Self::Webui,
     ];
+
+    /// Its name in reports and on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ingestor => "ingestor",
+            Self::Alerter => "alerter",
+            Self::Forwarder => "forwarder",
+            Self::Remediation => "remediation",
+            Self::Webui => "webui",
+        }
+    }
 
     fn about(self) -> About {
         let (service, description) = match self {
@@ -185,7 +198,7 @@ pub struct Server {
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
     tls: Option<Arc<Tls>>,
-    totals: Arc<dyn Fn() -> Totals + Send + Sync>,
+    counters: Counters,
     grace: Duration,
 }
 
@@ -290,7 +303,7 @@ impl Server {
             sink,
             alerter: started.alerter,
             tls: started.tls,
-            totals: started.totals,
+            counters: started.counters,
             grace: Duration::from_secs(settings.shutdown_grace_seconds),
         })
     }
@@ -303,8 +316,8 @@ impl Server {
     }
 
     /// What this process counted.
-    pub fn totals(&self) -> Totals {
-        (self.totals)()
+    pub fn counts(&self) -> FlowCounts {
+        self.counters.flow()
     }
 
     /// SIGHUP: secrets, the sink's settings, certificates, rules, hosts and teams are read again.
