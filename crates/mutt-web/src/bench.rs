@@ -394,7 +394,7 @@ impl Sets {
 
 /// Whether every event that was decided since then has an audit row.
 async fn every_event_is_audited(api: &Api, since: Timestamp) -> Result<bool> {
-    let values = crate::settings::values(api).await?;
+    let values = api.settings().await?;
     if values.text("audit_scope") != "all" {
         return Ok(false);
     }

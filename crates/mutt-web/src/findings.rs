@@ -20,7 +20,7 @@ use crate::verdicts::Place;
 const EXAMPLES: usize = 20;
 
 /// Below so many sampled events nothing is said to be shadowed because of what was seen.
-const OBSERVED_MIN: u64 = 20;
+pub const OBSERVED_MIN: u64 = 20;
 
 /// What the tested rule would do to many events.
 #[derive(Serialize, ToSchema)]
@@ -64,7 +64,7 @@ pub struct Findings {
 }
 
 /// What goes to or comes from one other rule.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Taken {
     /// The rule; null for events that no rule decides.
     pub rule_id: Option<i64>,

@@ -27,7 +27,9 @@ mod layers;
 mod letters;
 mod links;
 mod live;
+pub mod measure;
 mod metrics;
+mod observed;
 mod openapi;
 mod past;
 mod pattern;
@@ -104,6 +106,7 @@ struct Api {
     sample: Arc<sample::Sample>,
     history: history::History,
     judges: Arc<judge::Judges>,
+    insights: Arc<insights::Known>,
 }
 
 impl Api {
@@ -157,6 +160,7 @@ pub fn router(options: ApiOptions) -> Router {
         hub,
         past,
         prometheus,
+        insights: Arc::default(),
     };
     layers::around(openapi::routes(&api), metrics).with_state(api)
 }

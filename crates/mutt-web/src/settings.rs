@@ -60,11 +60,6 @@ async fn in_force(api: &Api) -> Result<InForce> {
     Ok(InForce { values, stored })
 }
 
-/// Dynamic configuration as it is in force.
-pub async fn values(api: &Api) -> Result<Dynamic> {
-    Ok(in_force(api).await?.values)
-}
-
 impl InForce {
     fn setting(&self, key: &'static Key) -> Setting {
         Setting {

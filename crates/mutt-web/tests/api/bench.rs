@@ -280,3 +280,55 @@ async fn a_signature_is_shown_with_what_the_sample_has_of_it() {
     world.get(&path).await.problem(404);
     world.get("/api/v2/unhandled/nothing").await.problem(404);
 }
+
+#[tokio::test]
+async fn insights_tell_what_was_seen_from_what_is_proved() {
+    let world = World::new().await;
+    let broad = world.rule("link").await;
+    let mut regex = draft("l.nk d.wn");
+    regex["match_type"] = json!("regex");
+    let lost = world.post("/api/v2/rules", regex).await.is(201)["id"].clone();
+    let proved = world.rule("link up").await;
+    let mut messages = vec!["link down"; 25];
+    messages.extend(["link up"; 5]);
+    show(&world, &messages, 1);
+    let insights = world
+        .until("/api/v2/rules/insights", |insights| {
+            insights["sample"]["looked_at"] == 30
+        })
+        .await;
+    assert_eq!(insights["sample"]["events"], exact(30));
+    let rules = insights["rules"].as_array().unwrap();
+    let ids: Vec<_> = rules.iter().map(|rule| &rule["rule_id"]).collect();
+    assert_eq!(ids, [&json!(broad), &lost, &json!(proved)]);
+    assert_eq!(
+        (
+            &rules[0]["matched_1h"],
+            &rules[0]["won_1h"],
+            &rules[0]["shadowed"]
+        ),
+        (&exact(30), &exact(30), &Value::Null)
+    );
+    assert_eq!(rules[1]["matched_1h"], exact(25));
+    assert_eq!(rules[1]["won_1h"], exact(0));
+    assert_eq!(
+        rules[1]["lost_to"],
+        json!([{"rule_id": broad, "events": exact(25)}])
+    );
+    let shadow = &rules[1]["shadowed"];
+    assert_eq!(
+        (&shadow["by"], &shadow["certainty"]),
+        (&json!(broad), &json!("observed"))
+    );
+    assert!(shadow["why"].as_str().unwrap().contains("25"), "{shadow}");
+    assert_eq!(rules[2]["shadowed"]["certainty"], "proved");
+    assert!(rules[0]["cost"]["nanoseconds"].is_u64(), "{insights}");
+    assert_eq!(rules[0]["share"], Value::Null, "nothing was accepted");
+
+    // With other rules the answer is another at once.
+    let path = format!("/api/v2/rules/{broad}");
+    world.delete(&path).await.is(200);
+    let insights = world.get("/api/v2/rules/insights").await.is(200);
+    assert_eq!(insights["rules"][0]["won_1h"], exact(25));
+    assert_eq!(insights["rules"][0]["shadowed"], Value::Null);
+}
