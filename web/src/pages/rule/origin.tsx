@@ -7,7 +7,6 @@ import { plural } from "../../kit/format";
 import { Card, Notice } from "../../kit/page";
 import { Time } from "../../kit/time";
 import type { Rule } from "../rules/model";
-import type { SignatureView } from "../unhandled/model";
 import { Excerpt } from "./excerpt";
 import { Decided, isDraft, place, Reasons } from "./lines";
 import type { LineResult } from "./shapes";
@@ -53,7 +52,7 @@ export function useOrigin(event: string, signature: string) {
           at: row.received_at,
         };
       }
-      const { signatures } = (await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: 1000 } }, signal }))) as { signatures: SignatureView[] };
+      const { signatures } = await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: 1000 } }, signal }));
       const found = signatures.find((one) => one.signature === signature);
       if (!found) throw new Error("it is not counted any more. Its events are known to a rule by now, or its window has ended.");
       const host = found.hosts[0];

@@ -30,7 +30,7 @@ export function useBench(request: TestRequest | undefined): { answer: Answer; ag
     const timer = setTimeout(async () => {
       try {
         const body = JSON.parse(key) as Schemas["Test"];
-        const result = (await ok(api.POST("/api/v2/rules/test", { body, signal: controller.signal }))) as unknown as TestResult;
+        const result = await ok(api.POST("/api/v2/rules/test", { body, signal: controller.signal }));
         if (!controller.signal.aborted) setLast({ key, result, at: Date.now() });
       } catch (error) {
         if (!controller.signal.aborted) setLast({ key, error, at: Date.now() });

@@ -7,26 +7,9 @@ import { usePaused } from "../../pause";
 export type Rule = Schemas["RuleView"];
 export type RuleWrite = Schemas["RuleWrite"];
 
-export interface Shadow {
-  by: number;
-  certainty: "proved" | "observed";
-  why: string;
-}
-
-/** What is known of one rule; a server may know less. */
-export interface Insight {
-  rule_id: number;
-  hits_1h: number;
-  hits_24h: number;
-  hits_30d: number;
-  first_hit?: string | null;
-  last_hit?: string | null;
-  never_hit: boolean;
-  shadowed?: Shadow | null;
-  too_broad?: number | null;
-  /** What matching it costs; null where that is not known. */
-  cost?: { nanoseconds: number; times_median: number; slow: boolean } | null;
-}
+export type Shadow = Schemas["Shadow"];
+/** What is known of one rule; what matching it costs is not in every description of the API yet. */
+export type Insight = Schemas["Insight"] & { cost?: { nanoseconds: number; times_median: number; slow: boolean } | null };
 
 /** What a rule does at present, in one word. */
 export type RuleState = "active" | "observing" | "off";
@@ -74,7 +57,7 @@ export function useInsights() {
   return useQuery({
     queryKey: INSIGHTS,
     queryFn: async ({ signal }) => {
-      const { rules } = (await ok(api.GET("/api/v2/rules/insights", { signal }))) as { rules: Insight[] };
+      const { rules } = await ok(api.GET("/api/v2/rules/insights", { signal }));
       return new Map(rules.map((insight) => [insight.rule_id, insight]));
     },
     refetchInterval: (query) => (paused ? false : (query.state.data?.size ?? 0) > 1000 ? 60_000 : 10_000),

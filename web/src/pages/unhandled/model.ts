@@ -1,29 +1,12 @@
 // What no rule knows, as the server tells it; a server may tell less.
 
 import { useQuery } from "@tanstack/react-query";
-import { api, ApiError, ok } from "../../api/client";
+import { api, ApiError, ok, type Schemas } from "../../api/client";
 import { usePaused } from "../../pause";
-import type { Figure } from "../rule/shapes";
 import { stablePartOf } from "../rule/stable";
 
-export interface SignatureView {
-  signature: string;
-  masked: string;
-  sample: string;
-  count: number;
-  hosts: string[];
-  suggestion?: string | null;
-}
-
-export interface SignatureDetail extends SignatureView {
-  last_hour: {
-    events?: Figure | null;
-    first?: string | null;
-    last?: string | null;
-    hosts: { hostname: string; sampled: number }[];
-    examples: { event_id: string; received_at: string; hostname: string; message: string }[];
-  };
-}
+export type SignatureView = Schemas["SignatureView"];
+export type SignatureDetail = Schemas["SignatureDetail"];
 
 /** What a rule for it would look for. */
 export function suggestionFor(signature: SignatureView): string {
@@ -36,21 +19,23 @@ export function useSignatures() {
   const paused = usePaused();
   return useQuery({
     queryKey: ["unhandled"],
-    queryFn: async ({ signal }) => ((await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: LIMIT } }, signal }))) as { signatures: SignatureView[] }).signatures,
+    queryFn: async ({ signal }) => (await ok(api.GET("/api/v2/unhandled", { params: { query: { limit: LIMIT } }, signal }))).signatures,
     refetchInterval: paused ? false : 5_000,
   });
 }
 
-/** What the sample of the last hour has of one; null where the server does not keep one. */
+/** What the sample of the last hour has of one; null where it is known no more. */
 export function useSignature(signature: string) {
   const paused = usePaused();
   return useQuery({
     queryKey: ["unhandled", signature],
     queryFn: async ({ signal }): Promise<SignatureDetail | null> => {
-      const response = await fetch(`/api/v2/unhandled/${encodeURIComponent(signature)}`, { signal });
-      if (response.status === 404) return null;
-      if (!response.ok) throw await ApiError.from(response);
-      return (await response.json()) as SignatureDetail;
+      try {
+        return await ok(api.GET("/api/v2/unhandled/{signature}", { params: { path: { signature } }, signal }));
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 404) return null;
+        throw error;
+      }
     },
     refetchInterval: paused ? false : 10_000,
   });
