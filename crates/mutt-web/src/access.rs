@@ -10,10 +10,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{Extensions, HeaderValue, Method, StatusCode};
+use axum::http::{Extensions, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use futures_util::StreamExt as _;
 use mutt_engine::{Engine, KeyRole};
 use mutt_http::Keys;
 use parking_lot::Mutex;
@@ -341,6 +343,38 @@ fn key_in(request: &Request, v1: bool) -> Option<(Vec<u8>, bool)> {
     }
 }
 
+/// What a caller was let through with.
+#[derive(Debug)]
+pub enum Credential {
+    /// The key with this SHA-256.
+    Key([u8; 32]),
+    /// The session with this token.
+    Session(String),
+}
+
+impl Credential {
+    async fn has_ended(&self, api: &Api) -> bool {
+        match self {
+            Self::Key(hash) => api.access.holder(&*api.engine, hash).await.is_none(),
+            Self::Session(token) => session::has_ended(api, token).await,
+        }
+    }
+}
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+
+/// A body that goes on for as long as its reader may read: whose key is revoked, or who signs out,
+/// sees nothing more.
+fn until_ended(body: Body, api: Api, credential: Credential) -> Body {
+    let ended = async move {
+        while !credential.has_ended(&api).await {
+            tokio::time::sleep(FRESH).await;
+        }
+    };
+    let body = body.into_data_stream().take_until(Box::pin(ended));
+    Body::from_stream(body)
+}
+
 /// Lets through who shows a valid key or, under v2, has a session.
 pub async fn require_caller(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let meta = request
@@ -354,16 +388,17 @@ pub async fn require_caller(State(api): State<Api>, mut request: Request, next: 
         Some((key, _)) => {
             let visitor = Visitor::of(request.extensions());
             let owner = api.access.shown(&*api.engine, &visitor, &key).await;
-            if let Ok(owner) = &owner {
+            owner.map(|owner| {
                 api.access.note(&api.engine, &owner.name);
-            }
-            owner
+                let credential = Credential::Key(owner.hash);
+                (owner, credential)
+            })
         }
         None if meta.v1 => Err(no_key()),
         None => session::owner(&api, request.method(), request.headers()).await,
     };
-    let owner = match owner {
-        Ok(owner) => owner,
+    let (owner, credential) = match owner {
+        Ok(known) => known,
         Err(error) => return error.into_response(),
     };
     request.extensions_mut().insert(Caller {
@@ -374,6 +409,9 @@ pub async fn require_caller(State(api): State<Api>, mut request: Request, next: 
         correlation_id: meta.correlation_id,
     });
     let mut response = next.run(request).await;
+    if response.headers().get(header::CONTENT_TYPE) == Some(&EVENT_STREAM) {
+        response = response.map(|body| until_ended(body, api, credential));
+    }
     if in_query {
         let warning = HeaderValue::from_static(
             "299 - \"api_key in the query is deprecated; use the X-API-KEY header\"",

@@ -1,15 +1,13 @@
 //! The audit trail of events: search and export.
 
-use std::convert::Infallible;
-
 use axum::Json;
 use axum::body::{Body as ResponseBody, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
-use mutt_engine::AuditFilter;
 use mutt_engine::audit::StoredAuditRow;
+use mutt_engine::{AuditFilter, EngineError};
 use mutt_event::EventId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -294,7 +292,7 @@ pub async fn export(
     // The first rows are read before the head is sent, so that an engine that is away is an error.
     let first = api.engine.audit_rows(filter.clone()).await?;
     let (sender, receiver) =
-        tokio::sync::mpsc::channel::<std::result::Result<Bytes, Infallible>>(2);
+        tokio::sync::mpsc::channel::<std::result::Result<Bytes, EngineError>>(2);
     let engine = api.engine.clone();
     tokio::spawn(async move {
         let (mut rows, mut left, mut header) = (first, EXPORT_MAX, format == Format::Csv);
@@ -312,6 +310,8 @@ pub async fn export(
                 Ok(next) => rows = next,
                 Err(error) => {
                     tracing::warn!(%error, "an export broke off");
+                    // Breaks the connection: what was sent must not look whole.
+                    let _ = sender.send(Err(error)).await;
                     return;
                 }
             }

@@ -10,6 +10,9 @@ use mutt_rules::Invalid;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// The longest text of an error, in bytes.
+const TEXT_MAX: usize = 4_000;
+
 /// The result of a handler.
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
@@ -123,7 +126,16 @@ impl ApiError {
     }
 
     /// The whole response.
-    pub fn render(self, v1: bool, correlation_id: &str) -> Response {
+    pub fn render(mut self, v1: bool, correlation_id: &str) -> Response {
+        // What is wrong may be quoted, and be megabytes long.
+        shorten(&mut self.detail);
+        if let Some(words) = &mut self.v1 {
+            shorten(words);
+        }
+        for error in &mut self.errors {
+            shorten(&mut error.field);
+            shorten(&mut error.message);
+        }
         let title = self.status.canonical_reason().unwrap_or("Error");
         let (kind, body) = if v1 {
             let mut body = serde_json::json!({ "error": self.v1.unwrap_or(self.detail) });
@@ -151,6 +163,19 @@ impl ApiError {
         }
         response
     }
+}
+
+/// Cuts what nobody reads to its end.
+fn shorten(text: &mut String) {
+    if text.len() <= TEXT_MAX {
+        return;
+    }
+    let mut end = TEXT_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.push('…');
 }
 
 impl IntoResponse for ApiError {

@@ -78,10 +78,19 @@ fn version_headers(headers: &mut HeaderMap, meta: &Meta, path: &str) {
     if let Ok(id) = HeaderValue::from_str(&meta.correlation_id) {
         headers.insert("x-correlation-id", id);
     }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    // Should a browser ever show an answer as a page: it does nothing, in no frame, and no other
+    // site's page reads it.
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        (
+            "content-security-policy",
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));

@@ -9,6 +9,7 @@ mod access;
 mod attention;
 mod audit;
 mod bench;
+mod body;
 mod changes;
 mod cookie;
 mod dlq;

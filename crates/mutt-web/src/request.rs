@@ -1,9 +1,7 @@
 //! What every request has: the API version it speaks, a correlation id, and once its key was looked
-//! at, who asks. And the extractors that read a body, a query or a path, whose refusals name the
-//! field.
+//! at, who asks. And the extractors that read a query or a path, whose refusals name the field.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +9,7 @@ use mutt_engine::{Change, KeyRole};
 use serde::de::DeserializeOwned;
 
 use crate::access::no_key;
+pub use crate::body::{Body, MaybeBody, Raw, parse, parse_value};
 use crate::error::{ApiError, FieldError, Result};
 
 /// The most characters of a reason.
@@ -137,104 +136,6 @@ fn may(parts: &Parts, role: KeyRole) -> Result<Caller> {
         ));
     }
     Ok(caller.clone())
-}
-
-/// A JSON body.
-#[derive(Debug)]
-pub struct Body<T>(pub T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let bytes = bytes(request, state).await?;
-        parse(&bytes).map(Self)
-    }
-}
-
-/// A body as it came.
-#[derive(Debug)]
-pub struct Raw(pub Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Raw {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        bytes(request, state).await.map(Self)
-    }
-}
-
-/// A JSON body that may be left out.
-#[derive(Debug)]
-pub struct MaybeBody<T>(pub T);
-
-impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeBody<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self> {
-        let bytes = bytes(request, state).await?;
-        if bytes.trim_ascii().is_empty() {
-            return Ok(Self(T::default()));
-        }
-        parse(&bytes).map(Self)
-    }
-}
-
-async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes> {
-    Bytes::from_request(request, state).await.map_err(|error| {
-        let status = error.status();
-        if status == StatusCode::PAYLOAD_TOO_LARGE {
-            ApiError::new(status, "the body is larger than is allowed here")
-        } else {
-            ApiError::bad("the body could not be read")
-        }
-    })
-}
-
-/// JSON as a type; what is wrong is said with the path of its field.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        if error.is_data() {
-            wrong(&path, &error)
-        } else {
-            ApiError::bad(format!("the body is no JSON: {error}"))
-        }
-    })?;
-    json.end()
-        .map_err(|error| ApiError::bad(format!("the body is no JSON: {error}")))?;
-    Ok(value)
-}
-
-/// As [`parse`], of a value that was read already.
-pub fn parse_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        wrong(&path, error.inner())
-    })
-}
-
-fn wrong(path: &str, error: &serde_json::Error) -> ApiError {
-    let text = error.to_string();
-    // The place in the body says less than the path does.
-    let text = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(text, _)| text);
-    let quoted = |lead: &str| {
-        text.strip_prefix(lead)
-            .and_then(|rest| rest.split_once('`'))
-            .map(|(name, _)| name)
-    };
-    let missing = quoted("missing field `").or_else(|| quoted("unknown field `"));
-    let field = match (path, missing) {
-        ("." | "", Some(name)) => name.to_owned(),
-        (path, Some(name)) if !path.ends_with(name) => format!("{path}.{name}"),
-        (".", None) => "body".to_owned(),
-        (path, _) => path.to_owned(),
-    };
-    ApiError::field(field, text)
 }
 
 /// A query.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Api;
-use crate::access::{Owner, Visitor, from_hex, hash, hex, no_key};
+use crate::access::{Credential, Owner, Visitor, from_hex, hash, hex, no_key};
 use crate::cookie::{self, Cookie, check_csrf, check_origin, csrf_token};
 use crate::error::{ApiError, Result};
 use crate::keys::RoleName;
@@ -110,14 +110,8 @@ fn note(api: &Api, token_hash: &str, session: Session) {
     });
 }
 
-/// The session of the cookie that is shown and whose key it stands for, where both are valid.
-async fn signed_in<'a>(
-    api: &Api,
-    headers: &'a HeaderMap,
-) -> Result<Option<(&'a str, Session, Owner)>> {
-    let Some(token) = api.access.sessions.cookie.token(headers) else {
-        return Ok(None);
-    };
+/// The session of a token and whose key it stands for, where both are valid.
+async fn of_token(api: &Api, token: &str) -> Result<Option<(Session, Owner)>> {
     let token_hash = hash(token);
     let Some(session) = find(api, &token_hash).await? else {
         return Ok(None);
@@ -131,7 +125,24 @@ async fn signed_in<'a>(
     };
     note(api, &token_hash, session.clone());
     api.access.note(&api.engine, &owner.name);
-    Ok(Some((token, session, owner)))
+    Ok(Some((session, owner)))
+}
+
+/// As [`of_token`], of the cookie that is shown.
+async fn signed_in<'a>(
+    api: &Api,
+    headers: &'a HeaderMap,
+) -> Result<Option<(&'a str, Session, Owner)>> {
+    let Some(token) = api.access.sessions.cookie.token(headers) else {
+        return Ok(None);
+    };
+    let found = of_token(api, token).await?;
+    Ok(found.map(|(session, owner)| (token, session, owner)))
+}
+
+/// Whether the session of a token is over. An engine that is away ends none.
+pub async fn has_ended(api: &Api, token: &str) -> bool {
+    matches!(of_token(api, token).await, Ok(None))
 }
 
 /// Who asks with a session.
@@ -139,13 +150,13 @@ async fn signed_in<'a>(
 /// # Errors
 /// 401 without one that is valid; 403 where another site's page sends the request, or our own would
 /// have shown a token.
-pub async fn owner(api: &Api, method: &Method, headers: &HeaderMap) -> Result<Owner> {
+pub async fn owner(api: &Api, method: &Method, headers: &HeaderMap) -> Result<(Owner, Credential)> {
     let Some((token, _, owner)) = signed_in(api, headers).await? else {
         return Err(no_key());
     };
     check_origin(headers)?;
     check_csrf(method, headers, token)?;
-    Ok(owner)
+    Ok((owner, Credential::Session(token.to_owned())))
 }
 
 /// Who signs in, with what: one of them.

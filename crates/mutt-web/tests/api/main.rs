@@ -10,6 +10,10 @@ mod dead_letters;
 mod hostile;
 mod rules;
 mod sessions;
+<<<<<<< HEAD
 mod status;
+=======
+mod smuggling;
+>>>>>>> fb9a265 (API: streams end with their key, no field twice, no answer without end; tests of smuggled requests)
 mod store;
 mod support;

@@ -403,3 +403,34 @@ async fn an_administrator_makes_login_links() {
     answer.problem(401);
     until_refused(&world, &browser).await;
 }
+
+/// Reads a stream until the server ends it.
+async fn ends(request: RequestBuilder, end: impl Future<Output = ()>) {
+    let mut stream = request.send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    assert!(
+        stream.chunk().await.unwrap().is_some(),
+        "it shows something"
+    );
+    end.await;
+    let rest = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(PATIENCE, rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_what_opened_it() {
+    let world = World::new().await;
+    let path = "/api/v2/status/stream";
+    let key = new_key(&world, "left", "viewer").await;
+    let url = format!("{}{path}", world.base);
+    ends(world.http.get(url).header("x-api-key", key), async {
+        world.delete("/api/v2/keys/left").await.is(200);
+    })
+    .await;
+    let browser = Browser::with_key(&world, KEY).await;
+    ends(browser.bare(&world, "GET", path), async {
+        let out = browser.ask(&world, "DELETE", "/api/v2/session").await;
+        assert_eq!(out.status, 204);
+    })
+    .await;
+}
