@@ -3,7 +3,8 @@
 
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import type { LiveEvent, Status } from "./shapes";
-import { Stream, type News, type Wish } from "./stream";
+import { recheck } from "./session";
+import { REPEAT, Stream, type News, type Wish } from "./stream";
 import workerUrl from "./stream.worker.ts?sharedworker&url";
 
 export type { LiveEvent, Status };
@@ -48,6 +49,8 @@ function hear(news: News) {
     for (const watcher of watchers.get(news.filter) ?? []) watcher(news.data as LiveBatch);
   } else {
     connection = { connected: news.connected, since: news.since };
+    // An EventSource does not tell why it was refused.
+    if (!news.connected) void recheck();
     for (const listener of connectionListeners) listener();
   }
 }
@@ -81,8 +84,16 @@ function start() {
   const worker = new SharedWorker(scriptUrl(workerUrl), { type: "module", name: "mutt" });
   worker.port.addEventListener("message", ({ data }: MessageEvent<News>) => hear(data));
   worker.port.start();
-  worker.addEventListener("error", inThisTab, { once: true });
+  worker.addEventListener(
+    "error",
+    () => {
+      inThisTab();
+      wish();
+    },
+    { once: true },
+  );
   say = (wish) => worker.port.postMessage(wish);
+  setInterval(wish, REPEAT);
   addEventListener("pagehide", () => say({ bye: true }));
   addEventListener("pageshow", wish);
 }

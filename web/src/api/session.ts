@@ -43,43 +43,89 @@ async function ask(method: string, body?: unknown): Promise<Session | null> {
   return response.status === 204 ? null : ((await response.json()) as Session);
 }
 
+/** Tabs tell each other that somebody signed in or out. */
+const channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel("mutt-session");
+channel?.addEventListener("message", () => void resume());
+
+const RETRY_MIN = 500;
+const RETRY_MAX = 5_000;
+
+/** Whether asking again may help: no answer, or the server is not ready. */
+function mayPass(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.status === 0 || error.status === 429 || error.status >= 500;
+}
+
+/** While developing, the proxy adds a key to every request and there is no session. */
+async function ofProxy(): Promise<Session | null> {
+  const me = import.meta.env.DEV ? await fetch("/api/v2/me").catch(() => null) : null;
+  if (!me?.ok) return null;
+  const { name, role } = (await me.json()) as Session;
+  return { name, role, csrf_token: "" };
+}
+
 /** Goes on with the session of this browser, or takes the one-time link that the address carries. */
-export async function resume() {
+export async function resume(wait = RETRY_MIN): Promise<void> {
   const link = /^#\/login\/(.+)$/.exec(location.hash)?.[1];
-  if (link) {
-    history.replaceState(null, "", location.pathname + location.search);
-    try {
-      set(await ask("POST", { link }));
-      return;
-    } catch (error) {
-      set(null, error instanceof Error ? error.message : String(error));
-      return;
-    }
-  }
+  const forget = () => link && history.replaceState(null, "", location.pathname + location.search);
   try {
-    set(await ask("GET"));
+    const next = link ? await ask("POST", { link }) : await ask("GET");
+    forget();
+    set(next);
+    if (link) channel?.postMessage("changed");
   } catch (error) {
-    // While developing, the proxy adds a key to every request and there is no session.
-    const me = import.meta.env.DEV ? await fetch("/api/v2/me").catch(() => null) : null;
-    if (me?.ok) {
-      const { name, role } = (await me.json()) as Session;
-      set({ name, role, csrf_token: "" });
+    if (mayPass(error)) {
+      // A restart is no reason to sign in again, and no reason to lose a link.
+      setTimeout(() => void resume(Math.min(wait * 2, RETRY_MAX)), wait);
       return;
     }
-    set(null, error instanceof ApiError && error.status !== 401 ? error.message : "");
+    forget();
+    const why = link && error instanceof Error ? error.message : session ? "Your session has ended. Please sign in again." : "";
+    set(await ofProxy(), why);
+  }
+}
+
+let checking = false;
+
+/** Asks whether the session still stands, for what cannot see a refusal. */
+export async function recheck() {
+  if (checking || !session?.csrf_token) return;
+  checking = true;
+  try {
+    await ask("GET");
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) await resume();
+  } finally {
+    checking = false;
   }
 }
 
 export async function signIn(key: string) {
-  set(await ask("POST", { key }));
+  await ask("POST", { key });
+  try {
+    set(await ask("GET"));
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) {
+      throw new ApiError(401, "The key is right, but this browser did not keep the session: WEBUI_COOKIE_SECURE is on, and this page was not opened by https.");
+    }
+    throw error;
+  }
+  channel?.postMessage("changed");
 }
 
+/** Ends the session. Where that fails the session stands, and this says so. */
 export async function signOut() {
   try {
     await ask("DELETE");
-  } finally {
-    set(null, "You are signed out.");
+  } catch (error) {
+    const status = error instanceof ApiError ? error.status : 0;
+    if (status === 403) {
+      // Another tab signed in anew: this one's token is of the session before.
+      set(await ask("GET"));
+      await ask("DELETE");
+    } else if (status !== 401) throw error;
   }
+  set(null, "You are signed out.");
+  channel?.postMessage("changed");
 }
 
 const subscribe = (listener: () => void) => {

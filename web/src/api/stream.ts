@@ -15,10 +15,18 @@ interface Listener {
   status: boolean;
   filters: string[];
   tell: (news: News) => void;
+  /** When it last said what it wants. */
+  heard: number;
 }
 
 const RETRY_MIN = 500;
 const RETRY_MAX = 10_000;
+/** Tabs say what they want at least this often, so that one that crashed is noticed. */
+export const REPEAT = 30_000;
+/** Whoever says nothing for so long is gone; a hidden tab's clock may run once a minute only. */
+const GONE = 5 * REPEAT;
+/** Several tabs that change what they want at once make one new stream. */
+const TOGETHER = 20;
 
 /** Keeps one EventSource that carries what all listeners together want. */
 export class Stream {
@@ -27,22 +35,28 @@ export class Stream {
   private address = "";
   private retry = RETRY_MIN;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private soon: ReturnType<typeof setTimeout> | undefined;
   private state: News = { kind: "state", connected: false, since: Date.now() };
   private lastStatus: News | undefined;
 
   add(tell: (news: News) => void): Listener {
-    const listener = { status: false, filters: [], tell };
+    const listener = { status: false, filters: [], tell, heard: Date.now() };
     this.listeners.add(listener);
     tell(this.state);
     return listener;
   }
 
   want(listener: Listener, status: boolean, filters: string[]) {
-    const fresh = status && !listener.status;
+    const fresh = (status && !listener.status) || !this.listeners.has(listener);
+    // Whoever said goodbye, as a hidden tab does, may come back.
+    this.listeners.add(listener);
     listener.status = status;
     listener.filters = filters;
-    if (fresh && this.lastStatus) listener.tell(this.lastStatus);
-    this.connect();
+    listener.heard = Date.now();
+    if (fresh && status && this.lastStatus) listener.tell(this.lastStatus);
+    for (const other of this.listeners) if (listener.heard - other.heard > GONE) this.listeners.delete(other);
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => this.connect(), TOGETHER);
   }
 
   remove(listener: Listener) {
@@ -62,6 +76,7 @@ export class Stream {
     for (const filter of [...filters].toSorted()) query.append("events", filter);
     const address = status || filters.size > 0 ? `/api/v2/stream?${query}` : "";
     if (address === this.address && (this.source || this.timer || !address)) return;
+    this.retry = RETRY_MIN;
     this.address = address;
     this.open();
   }
@@ -103,9 +118,10 @@ export class Stream {
     });
   }
 
+  /** Every failed attempt is told: its reason may be that the session has ended, which only a tab can ask. */
   private connected(connected: boolean) {
-    if (this.state.kind === "state" && this.state.connected === connected) return;
-    this.state = { kind: "state", connected, since: Date.now() };
+    const same = this.state.kind === "state" && this.state.connected === connected;
+    if (!same) this.state = { kind: "state", connected, since: Date.now() };
     for (const listener of this.listeners) listener.tell(this.state);
   }
 }
