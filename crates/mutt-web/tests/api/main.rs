@@ -10,10 +10,7 @@ mod dead_letters;
 mod hostile;
 mod rules;
 mod sessions;
-<<<<<<< HEAD
-mod status;
-=======
 mod smuggling;
->>>>>>> fb9a265 (API: streams end with their key, no field twice, no answer without end; tests of smuggled requests)
+mod status;
 mod store;
 mod support;
