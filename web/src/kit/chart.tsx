@@ -90,7 +90,8 @@ export function Chart({ label, times, series, height = 180, unit = "", marks = [
         tzDate: zone === "utc" ? (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC") : undefined,
         cursor: { points: { size: 6 }, drag: { x: false, y: false } },
         legend: { live: true },
-        scales: { y: { range: (_, __, most) => [0, (Math.max(most ?? 0, level?.value ?? 0) || 1) * 1.08] } },
+        // One point alone has an hour around it.
+        scales: { x: { range: (_, from, to) => (from === to ? [from - 1_800, to + 1_800] : [from, to]) }, y: { range: (_, __, most) => [0, (Math.max(most ?? 0, level?.value ?? 0) || 1) * 1.08] } },
         axes: [
           { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, width: 1 }, values: (_, splits, __, ___, step) => splits.map((seconds) => tick(seconds, step, zone)) },
           {

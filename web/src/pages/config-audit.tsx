@@ -58,14 +58,14 @@ export default function ConfigAudit() {
               {
                 key: "when",
                 label: "When",
-                width: "170px",
+                width: "150px",
                 cell: (row) => (
                   <button type="button" className="audit-open" onClick={() => open(row)}>
                     <Time at={row.changed_at} />
                   </button>
                 ),
               },
-              { key: "who", label: "Who", width: "160px", cell: (row) => <bdi title={row.changed_by}>{row.changed_by}</bdi> },
+              { key: "who", label: "Who", width: "130px", cell: (row) => <bdi title={row.changed_by}>{row.changed_by}</bdi> },
               {
                 key: "what",
                 label: "Operation",
@@ -75,7 +75,7 @@ export default function ConfigAudit() {
               {
                 key: "record",
                 label: "Record",
-                width: "240px",
+                width: "20%",
                 cell: (row) => (
                   <bdi title={recordOf(row)}>
                     {tableWords(row.table_name)} {recordOf(row)}
@@ -83,7 +83,7 @@ export default function ConfigAudit() {
                 ),
               },
               { key: "change", label: "Change", cell: (row) => <bdi title={summary(row).slice(0, 2000)}>{summary(row).slice(0, 500)}</bdi> },
-              { key: "reason", label: "Reason", width: "22%", cell: (row) => <bdi title={row.reason ?? undefined}>{row.reason ?? "–"}</bdi> },
+              { key: "reason", label: "Reason", width: "20%", cell: (row) => <bdi title={row.reason ?? undefined}>{row.reason ?? "–"}</bdi> },
             ]}
             empty={
               filtered ? (

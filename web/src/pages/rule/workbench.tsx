@@ -9,7 +9,7 @@ import { useRefusal } from "../../api/session";
 import { ApiCall } from "../../kit/code";
 import { Confirm } from "../../kit/dialog";
 import { ActButton, Field } from "../../kit/field";
-import { count } from "../../kit/format";
+import { count, plural } from "../../kit/format";
 import { Card, Notice, Problem } from "../../kit/page";
 import { Ago } from "../../kit/time";
 import { toast, toastError } from "../../kit/toast";
@@ -196,7 +196,7 @@ export function Workbench({ name, rule, begin, beginLines = "", origin }: Workbe
             <div className="stack">
               {insight && (
                 <p className="quiet rule-hits">
-                  {count(insight.hits_1h)} matches in the last hour, {count(insight.hits_24h)} in 24 hours, {count(insight.hits_30d)} in 30 days; last <Ago at={insight.last_hit} />
+                  {plural(insight.hits_1h, "match", "matches")} in the last hour, {count(insight.hits_24h)} in 24 hours, {count(insight.hits_30d)} in 30 days; last <Ago at={insight.last_hit} />
                 </p>
               )}
               <Editor draft={draft} set={(some) => setDraft({ ...draft, ...some })} wrong={wrong} rules={rules.data} id={rule?.id} focus={!rule} />
