@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use mutt_engine::{
-    AlertQueue, Attempt, ClaimedAlert, DeadLetter, Dlq, Result, Settlement, WorkerKind,
+    AlertQueue, Attempt, ClaimedAlert, DeadLetter, Dlq, NewAlert, Result, Retrying, Settlement,
+    WorkerKind,
 };
 use mutt_redis::redis;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::deliveries;
 use crate::engine::{Distributed, Shared};
 use crate::envelope::{self, History};
 use crate::events::bytes;
+use crate::flow::from_epoch;
 use crate::{names, scripts};
 
 /// The most bytes claimed at once, unless one alert is larger.
@@ -131,6 +133,34 @@ impl AlertQueue for Distributed {
             shared.deliveries_waiting.notify_one();
         }
         Ok(done)
+    }
+
+    async fn queue_alert(&self, alert: NewAlert) -> Result<()> {
+        let mut call = scripts::QUEUE_ALERT.call(&[&self.shared.names.alert_queue]);
+        call.arg(names::WAKE).arg(&*envelope::plain(&alert.element));
+        let _: u64 = self.shared.run(&scripts::QUEUE_ALERT, &call).await?;
+        Ok(())
+    }
+
+    async fn retries(&self, limit: usize) -> Result<(u64, Vec<Retrying>)> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZCARD").arg(names::ALERT_RETRY);
+        pipeline
+            .cmd("ZRANGE")
+            .arg(names::ALERT_RETRY)
+            .arg(0)
+            .arg(limit.max(1) - 1)
+            .arg("WITHSCORES");
+        let (count, next): (u64, Vec<(Vec<u8>, f64)>) = self.shared.pipe(&pipeline).await?;
+        let next = next.into_iter().take(limit).map(|(item, due)| {
+            let (element, history) = envelope::unwrap(&item);
+            Retrying {
+                due: from_epoch(due).unwrap_or(Timestamp::UNIX_EPOCH),
+                attempts: history.attempts,
+                element: element.into_owned(),
+            }
+        });
+        Ok((count, next.collect()))
     }
 
     async fn alert_depth(&self) -> Result<u64> {

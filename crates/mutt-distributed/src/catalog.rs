@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use mutt_engine::catalog::ConfigAuditFilter;
 use mutt_engine::{
     ApiKey, ApiKeys, Audit, AuditFilter, Catalog, Change, Changed, ConfigAuditRow, DeliveryRow,
-    NewApiKey, Result, StoredAuditRow,
+    Imported, NewApiKey, Note, Result, StoredAuditRow,
 };
 use mutt_event::EventId;
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -69,6 +70,16 @@ impl Catalog for Distributed {
         self.announced(added.await).await
     }
 
+    async fn import_development_hosts(
+        &self,
+        hostnames: Vec<String>,
+        by: &Change,
+    ) -> Result<Imported> {
+        let postgres = &self.shared.postgres;
+        let imported = postgres.import_development_hosts(hostnames, by).await;
+        self.announced(imported).await
+    }
+
     async fn remove_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
         let removed = self.shared.postgres.remove_development_host(hostname, by);
         self.announced(removed.await).await
@@ -83,6 +94,20 @@ impl Catalog for Distributed {
         self.announced(set.await).await
     }
 
+    async fn add_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()> {
+        let added = self.shared.postgres.add_device_team(hostname, team, by);
+        self.announced(added.await).await
+    }
+
+    async fn import_device_teams(
+        &self,
+        teams: Vec<(String, String)>,
+        by: &Change,
+    ) -> Result<Imported> {
+        let imported = self.shared.postgres.import_device_teams(teams, by).await;
+        self.announced(imported).await
+    }
+
     async fn remove_device_team(&self, hostname: &str, by: &Change) -> Result<()> {
         let removed = self.shared.postgres.remove_device_team(hostname, by);
         self.announced(removed.await).await
@@ -94,6 +119,10 @@ impl Catalog for Distributed {
 
     async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64> {
         self.shared.postgres.count_config_audit(filter).await
+    }
+
+    async fn note(&self, note: Note, by: &Change) -> Result<()> {
+        self.shared.postgres.note(note, by).await
     }
 
     async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {
@@ -145,5 +174,9 @@ impl Audit for Distributed {
             tracing::debug!(%error, "delivery attempts wait in Redis");
         }
         self.shared.postgres.deliveries(event_id).await
+    }
+
+    async fn recent_deliveries(&self, since: Timestamp, limit: usize) -> Result<Vec<DeliveryRow>> {
+        self.shared.postgres.recent_deliveries(since, limit).await
     }
 }

@@ -35,6 +35,8 @@ scripts! {
     CLAIM_ALERTS = (full "claim_alerts.lua");
     /// Puts the elements of a claim back at the head of their queue.
     RETURN_CLAIM = (full "return_claim.lua");
+    /// Puts one alert at the end of its queue.
+    QUEUE_ALERT = ("queue_alert.lua");
     /// Ends delivery attempts.
     SETTLE_ALERTS = (full "settle_alerts.lua");
     /// Takes rows off `mutt:delivery_log` that are in the table now.

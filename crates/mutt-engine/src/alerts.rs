@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::audit::DeliveryRow;
 use crate::dead_letters::Reason;
 use crate::error::Result;
+use crate::events::NewAlert;
 
 /// An alert that one worker holds until it settles it.
 #[derive(Clone, Debug)]
@@ -55,6 +56,17 @@ pub struct Attempt {
     pub log: Option<DeliveryRow>,
 }
 
+/// An alert that waits for its next attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retrying {
+    /// When it is tried again, at the earliest; in the past where it is being tried.
+    pub due: Timestamp,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// The queue element.
+    pub element: Vec<u8>,
+}
+
 /// The alert queue.
 #[async_trait]
 pub trait AlertQueue: Send + Sync {
@@ -77,6 +89,19 @@ pub trait AlertQueue: Send + Sync {
     /// # Errors
     /// `Unavailable`: nothing took effect, try again.
     async fn settle_alerts(&self, attempts: Vec<Attempt>) -> Result<u64>;
+
+    /// Puts an alert at the end of the queue, about no event that came in: a test of the delivery, say.
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn queue_alert(&self, alert: NewAlert) -> Result<()>;
+
+    /// How many alerts wait for their next attempt, and the `limit` of them that are due first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn retries(&self, limit: usize) -> Result<(u64, Vec<Retrying>)>;
 
     /// The number of alerts waiting, those waiting for a retry included, claimed ones not. Cheap.
     ///

@@ -161,4 +161,11 @@ pub trait Audit: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn deliveries(&self, event_id: EventId) -> Result<Vec<DeliveryRow>>;
+
+    /// The newest `limit` delivery attempts, newest first, up to the first that ended before `since`.
+    /// One that was settled a moment ago may be missing.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn recent_deliveries(&self, since: Timestamp, limit: usize) -> Result<Vec<DeliveryRow>>;
 }

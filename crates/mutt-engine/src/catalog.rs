@@ -10,6 +10,7 @@ use mutt_rules::{Rule, RuleChange, RuleDraft};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::changes::Operation;
 use crate::error::Result;
 
 /// Who changes something, and why: goes into `config_audit_log`.
@@ -147,6 +148,31 @@ pub struct ConfigAuditFilter {
     pub limit: usize,
 }
 
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// Records that were not there.
+    pub new: u64,
+    /// Records that said something else.
+    pub changed: u64,
+    /// Records that were there already.
+    pub unchanged: u64,
+}
+
+/// Something that a person did and that is to be on record, though it changed no record here: an
+/// export, a test.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// What was done to it.
+    pub operation: Operation,
+    /// What it was done to, in the place of a table's name.
+    pub table: &'static str,
+    /// Which of them.
+    pub key: Option<String>,
+    /// What is to be said.
+    pub values: serde_json::Value,
+}
+
 /// Rules, hosts and teams.
 #[async_trait]
 pub trait Catalog: Send + Sync {
@@ -204,6 +230,16 @@ pub trait Catalog: Send + Sync {
     /// `Conflict` when it is there (any case), `Invalid`, `Unavailable`.
     async fn add_development_host(&self, hostname: &str, by: &Change) -> Result<()>;
 
+    /// Adds development hosts, all or none; those that are there (any case) stay as they are.
+    ///
+    /// # Errors
+    /// `Invalid`, `Unavailable`.
+    async fn import_development_hosts(
+        &self,
+        hostnames: Vec<String>,
+        by: &Change,
+    ) -> Result<Imported>;
+
     /// Removes a development host.
     ///
     /// # Errors
@@ -222,6 +258,23 @@ pub trait Catalog: Send + Sync {
     /// `Invalid`, `Unavailable`.
     async fn set_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()>;
 
+    /// Gives a device without a team one.
+    ///
+    /// # Errors
+    /// `Conflict` when it has one (any case), `Invalid`, `Unavailable`.
+    async fn add_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()>;
+
+    /// Sets the teams of devices, all or none: (host name, team). Of two rows about one device the
+    /// last counts.
+    ///
+    /// # Errors
+    /// `Invalid`, `Unavailable`.
+    async fn import_device_teams(
+        &self,
+        teams: Vec<(String, String)>,
+        by: &Change,
+    ) -> Result<Imported>;
+
     /// Removes a device's team.
     ///
     /// # Errors
@@ -239,6 +292,12 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// `Unavailable`.
     async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64>;
+
+    /// Puts something on record: a row of `config_audit_log`, in the chain as any other.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn note(&self, note: Note, by: &Change) -> Result<()>;
 
     /// Checks the hash chain of `config_audit_log`: the number of rows, or the first row that does
     /// not fit.

@@ -1,6 +1,9 @@
 //! What a change of the catalog must hold before it is stored, and what its audit row says: the
 //! same on every engine, error texts included. Knows no store.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use jiff::Timestamp;
 use mutt_rules::{Rule, RuleChange, RuleDraft};
 use serde_json::Value;
@@ -193,6 +196,61 @@ pub fn hostname_key(hostname: &str) -> String {
 /// The development host is there already, written like this.
 pub fn host_exists(written: &str) -> EngineError {
     EngineError::Conflict(format!("development host '{written}' is there already"))
+}
+
+/// The device has a team already.
+pub fn team_exists(written: &str) -> EngineError {
+    EngineError::Conflict(format!("device '{written}' has a team already"))
+}
+
+/// Host names as they are stored, each once.
+///
+/// # Errors
+/// `Invalid` names the first one that is not allowed, by its place from 0.
+pub fn checked_hostnames(hostnames: Vec<String>) -> Result<Vec<String>> {
+    let teams = hostnames.into_iter().map(|host| (host, None)).collect();
+    let hosts = checked_devices(teams)?.into_iter();
+    Ok(hosts.map(|(host, _)| host).collect())
+}
+
+/// Host names and teams as they are stored, each host once: of several rows the last counts.
+///
+/// # Errors
+/// `Invalid` names the first row that is not allowed, by its place from 0.
+pub fn checked_teams(teams: Vec<(String, String)>) -> Result<Vec<(String, String)>> {
+    let teams = teams
+        .into_iter()
+        .map(|(host, team)| (host, Some(team)))
+        .collect();
+    let devices = checked_devices(teams)?.into_iter();
+    Ok(devices
+        .map(|(host, team)| (host, team.unwrap_or_default()))
+        .collect())
+}
+
+fn checked_devices(rows: Vec<(String, Option<String>)>) -> Result<Vec<(String, Option<String>)>> {
+    let mut devices: Vec<(String, Option<String>)> = Vec::with_capacity(rows.len());
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (row, (host, team)) in rows.into_iter().enumerate() {
+        let checked = checked_hostname(&host).and_then(|host| {
+            let team = team.map(|team| checked_team(&team)).transpose()?;
+            Ok((host, team))
+        });
+        let (host, team) = checked.map_err(|error| match error {
+            EngineError::Invalid(text) => EngineError::Invalid(format!("row {row}: {text}")),
+            other => other,
+        })?;
+        match places.entry(hostname_key(&host)) {
+            Entry::Occupied(place) => {
+                devices[*place.get()].1 = team;
+            }
+            Entry::Vacant(place) => {
+                place.insert(devices.len());
+                devices.push((host, team));
+            }
+        }
+    }
+    Ok(devices)
 }
 
 /// There is no such development host.

@@ -142,6 +142,21 @@ pub fn key(name: &str) -> Option<&'static Key> {
 }
 
 impl Key {
+    /// The roles that react to a change of it.
+    pub fn roles(&self) -> &'static [&'static str] {
+        match self.name {
+            "max_ingest_queue_size" | "ingest_max_rate" | "ingest_rate_window" => &["ingestor"],
+            "log_level" => &["ingestor", "alerter", "forwarder", "remediation", "webui"],
+            name if name.starts_with("moog_") || name.starts_with("circuit_") => &["forwarder"],
+            "remediation_scan_interval" => &["remediation"],
+            "remediation_max_retries" => &["remediation", "webui"],
+            name if name.starts_with("slo_") => &["webui"],
+            // Whoever runs `mutt db partitions` and the archive.
+            name if name.starts_with("retention_") => &[],
+            _ => &["alerter"],
+        }
+    }
+
     /// What is allowed, in words.
     pub fn allowed(&self) -> String {
         match self.kind {

@@ -23,9 +23,9 @@ pub mod sessions;
 pub mod status;
 pub mod unhandled;
 
-pub use alerts::{AlertQueue, Attempt, ClaimedAlert, Settlement};
+pub use alerts::{AlertQueue, Attempt, ClaimedAlert, Retrying, Settlement};
 pub use audit::{Audit, AuditFilter, AuditRow, DeliveryRow, StoredAuditRow};
-pub use catalog::{Catalog, Change, ConfigAuditRow, Names};
+pub use catalog::{Catalog, Change, ConfigAuditRow, Imported, Names, Note};
 pub use dead_letters::{DeadLetter, DeadLetterFilter, DeadLetters, Dlq, LetterGroup, Reason};
 pub use dynamic::{Dynamic, DynamicConfig};
 pub use error::{EngineError, Result};

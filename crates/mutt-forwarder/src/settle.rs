@@ -142,7 +142,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use async_trait::async_trait;
-    use mutt_engine::ClaimedAlert;
+    use mutt_engine::{ClaimedAlert, NewAlert, Retrying};
     use parking_lot::Mutex;
     use prometheus_client::registry::Registry;
 
@@ -174,6 +174,14 @@ mod tests {
             let count = claims.len() as u64;
             self.settled.lock().push(claims);
             Ok(count)
+        }
+
+        async fn queue_alert(&self, _: NewAlert) -> mutt_engine::Result<()> {
+            Ok(())
+        }
+
+        async fn retries(&self, _: usize) -> mutt_engine::Result<(u64, Vec<Retrying>)> {
+            Ok((0, Vec::new()))
         }
 
         async fn alert_depth(&self) -> mutt_engine::Result<u64> {

@@ -5,7 +5,7 @@
 //! without sorting; months outside the asked time are left out.
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mutt_engine::{Audit, AuditFilter, DeliveryRow, Result, StoredAuditRow};
 use mutt_event::EventId;
 use tokio_postgres::Row;
@@ -241,6 +241,28 @@ impl Audit for Postgres {
         let rows = step.await;
         session.settle(rows).await
     }
+
+    async fn recent_deliveries(&self, since: Timestamp, limit: usize) -> Result<Vec<DeliveryRow>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let session = self.checkout().await?;
+        let step = session.limited(async {
+            let rows = session
+                .query_typed(
+                    "SELECT sink, attempt, at, status, latency_ms, error, event_id
+                     FROM delivery_log WHERE at >= $1 ORDER BY at DESC, id DESC LIMIT $2",
+                    &[(&Micros(since), Type::TIMESTAMPTZ), (&limit, Type::INT8)],
+                )
+                .await?;
+            rows.iter()
+                .map(|row| {
+                    let id = row.try_get::<_, Uuid>(6)?;
+                    delivery(EventId::from_bytes(id.into_bytes()), row)
+                })
+                .collect::<Step<_>>()
+        });
+        let rows = step.await;
+        session.settle(rows).await
+    }
 }
 
 fn delivery(event_id: EventId, row: &Row) -> Step<DeliveryRow> {
@@ -314,8 +336,6 @@ impl Postgres {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
 
     #[test]

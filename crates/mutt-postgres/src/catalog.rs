@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
-use mutt_engine::catalog::ConfigAuditFilter;
+use mutt_engine::catalog::{ConfigAuditFilter, Imported, Note};
 use mutt_engine::changes::{
-    Operation, Record, changed_rule, checked_hostname, checked_rules, checked_team, current_rule,
-    deleted_rule, no_rule,
+    Operation, Record, changed_rule, checked_hostname, checked_hostnames, checked_rules,
+    checked_team, checked_teams, current_rule, deleted_rule, no_rule,
 };
 use mutt_engine::dynamic::{self, CONFIG_TABLE, ConfigChange};
 use mutt_engine::keys::checked_key;
@@ -256,6 +256,17 @@ impl Catalog for Postgres {
         })
     }
 
+    async fn import_development_hosts(
+        &self,
+        hostnames: Vec<String>,
+        by: &Change,
+    ) -> Result<Imported> {
+        let hostnames = checked_hostnames(hostnames)?;
+        changing!(self, |client, head| {
+            hosts::import_development(client, head, &hostnames, by).await?
+        })
+    }
+
     async fn remove_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
         let hostname = hostname.trim();
         changing!(self, |client, head| {
@@ -274,6 +285,24 @@ impl Catalog for Postgres {
         })
     }
 
+    async fn add_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()> {
+        let (hostname, team) = (checked_hostname(hostname)?, checked_team(team)?);
+        changing!(self, |client, head| {
+            hosts::add_team(client, head, &hostname, &team, by).await?;
+        })
+    }
+
+    async fn import_device_teams(
+        &self,
+        teams: Vec<(String, String)>,
+        by: &Change,
+    ) -> Result<Imported> {
+        let teams = checked_teams(teams)?;
+        changing!(self, |client, head| {
+            hosts::import_teams(client, head, &teams, by).await?
+        })
+    }
+
     async fn remove_device_team(&self, hostname: &str, by: &Change) -> Result<()> {
         let hostname = hostname.trim();
         changing!(self, |client, head| {
@@ -287,6 +316,12 @@ impl Catalog for Postgres {
 
     async fn count_config_audit(&self, filter: &ConfigAuditFilter) -> Result<u64> {
         reading!(self, |client| config_audit::count(client, filter).await)
+    }
+
+    async fn note(&self, note: Note, by: &Change) -> Result<()> {
+        let (operation, key) = (note.operation.name(), note.key.as_deref());
+        self.record(operation, note.table, key, None, Some(note.values), by)
+            .await
     }
 
     async fn verify_config_audit(&self) -> Result<std::result::Result<u64, i64>> {

@@ -1,13 +1,12 @@
 //! The audit trail of events: search and export.
 
 use axum::Json;
-use axum::body::{Body as ResponseBody, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use jiff::Timestamp;
+use mutt_engine::AuditFilter;
 use mutt_engine::audit::StoredAuditRow;
-use mutt_engine::{AuditFilter, EngineError};
 use mutt_event::EventId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::error::{ApiError, Result};
-use crate::request::{Page, Params, Viewer, since, until};
+use crate::export::{End, Export, ExportQuery, Format, cell};
+use crate::request::{Page, Params, Viewer, checked_reason, since, until};
 
 /// The most rows of one page under v2.
 const PAGE_MAX: usize = 1_000;
@@ -29,7 +29,7 @@ const CHUNK: usize = 1_000;
 const EXPORT_MAX: usize = 1_000_000;
 
 /// Which rows; unset filters do not restrict.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
@@ -66,6 +66,15 @@ pub struct AuditQuery {
 }
 
 impl AuditQuery {
+    /// The filters that are set, by name.
+    fn named(&self) -> Value {
+        let mut set = serde_json::to_value(self).unwrap_or_default();
+        if let Some(set) = set.as_object_mut() {
+            set.retain(|_, value| !value.is_null());
+        }
+        set
+    }
+
     fn filter(&self) -> Result<AuditFilter> {
         if let Some(severity) = self.severity.filter(|severity| *severity > 7) {
             return Err(ApiError::field(
@@ -251,21 +260,6 @@ async fn numbered(api: &Api, query: &AuditQuery, mut filter: AuditFilter) -> Res
     })
 }
 
-/// How to export.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
-#[into_params(parameter_in = Query)]
-pub struct ExportQuery {
-    /// `csv` or `ndjson` (the default).
-    format: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Csv,
-    Ndjson,
-}
-
 /// Export the audit trail of events
 ///
 /// Everything that the filters choose, newest first, at most 1,000,000 rows. In CSV a cell that a
@@ -275,59 +269,47 @@ enum Format {
         (status = 400, description = "A filter is wrong")))]
 pub async fn export(
     State(api): State<Api>,
-    _: Viewer,
+    Viewer(caller): Viewer,
     Params(query): Params<AuditQuery>,
     Params(how): Params<ExportQuery>,
 ) -> Result<Response> {
-    let format = match how.format.as_deref() {
-        None | Some("ndjson" | "") => Format::Ndjson,
-        Some("csv") => Format::Csv,
-        Some(other) => {
-            let text = format!("'{other}' is not allowed; csv or ndjson is");
-            return Err(ApiError::field("format", text));
-        }
-    };
+    let format = how.format()?;
     let mut filter = query.filter()?;
     filter.limit = CHUNK;
     // The first rows are read before the head is sent, so that an engine that is away is an error.
     let first = api.engine.audit_rows(filter.clone()).await?;
-    let (sender, receiver) =
-        tokio::sync::mpsc::channel::<std::result::Result<Bytes, EngineError>>(2);
     let engine = api.engine.clone();
+    let by = caller.change(checked_reason(how.reason)?);
+    let (mut export, answer) =
+        Export::begin(engine.clone(), by, "audit", format, query.named()).await?;
     tokio::spawn(async move {
         let (mut rows, mut left, mut header) = (first, EXPORT_MAX, format == Format::Csv);
-        loop {
-            let whole = rows.len() == CHUNK;
-            left = left.saturating_sub(rows.len());
+        let end = loop {
+            let count = rows.len();
+            left = left.saturating_sub(count);
             filter.before_id = rows.last().map(|row| row.id);
             let text = written(rows, format, header);
             header = false;
-            // Whoever asked went away.
-            if sender.send(Ok(text)).await.is_err() || !whole || left == 0 {
-                return;
+            if !export.send(text, count).await {
+                break End::Gone;
+            }
+            if count < CHUNK {
+                break End::Complete;
+            }
+            if left == 0 {
+                break End::Limit;
             }
             match engine.audit_rows(filter.clone()).await {
                 Ok(next) => rows = next,
                 Err(error) => {
                     tracing::warn!(%error, "an export broke off");
-                    // Breaks the connection: what was sent must not look whole.
-                    let _ = sender.send(Err(error)).await;
-                    return;
+                    break End::Failed;
                 }
             }
-        }
+        };
+        export.end(end).await;
     });
-    let (kind, name) = match format {
-        Format::Csv => ("text/csv; charset=utf-8", "audit.csv"),
-        Format::Ndjson => ("application/x-ndjson", "audit.ndjson"),
-    };
-    let body = ResponseBody::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
-    let disposition = format!("attachment; filename=\"{name}\"");
-    let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_DISPOSITION, disposition),
-    ];
-    Ok((headers, body).into_response())
+    Ok(answer)
 }
 
 fn written(rows: Vec<StoredAuditRow>, format: Format, header: bool) -> Bytes {
@@ -385,39 +367,4 @@ fn written(rows: Vec<StoredAuditRow>, format: Format, header: bool) -> Bytes {
         ]);
     }
     csv.into_inner().unwrap_or_default().into()
-}
-
-/// A cell that no spreadsheet takes for a formula.
-fn cell(text: String) -> String {
-    if text.starts_with([
-        '=', '+', '-', '@', '\t', '\r', '\n', '\u{FF1D}', '\u{FF0B}', '\u{FF0D}', '\u{FF20}',
-    ]) {
-        format!("'{text}")
-    } else {
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for text in [
-            "=1+1",
-            "+1",
-            "-1",
-            "@x",
-            "\t=1",
-            "\r=1",
-            "\n=1",
-            "\u{FF1D}1",
-        ] {
-            assert_eq!(cell(text.to_owned()), format!("'{text}"));
-        }
-        for text in ["", "a=1", "'=1", "1", " x"] {
-            assert_eq!(cell(text.to_owned()), text);
-        }
-    }
 }

@@ -1,8 +1,11 @@
 //! The audit of changes: who changed what, when and why.
 
+use std::time::Duration;
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use jiff::Timestamp;
 use mutt_engine::ConfigAuditRow;
 use mutt_engine::catalog::ConfigAuditFilter;
@@ -11,10 +14,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::error::{ApiError, Result};
-use crate::request::{Page, Pagination, Params, Viewer, since, until};
+use crate::export::{End, Export, ExportQuery, Format, cell};
+use crate::request::{Page, Pagination, Params, Viewer, checked_reason, since, until};
+
+/// Rows that an export reads at once.
+const CHUNK: usize = 1_000;
+/// The most rows of one export.
+const EXPORT_MAX: usize = 1_000_000;
+/// How long what a check found is shown again.
+const VERIFIED_AGE: Duration = Duration::from_mins(1);
 
 /// Which changes; unset filters do not restrict.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
@@ -41,6 +52,15 @@ pub struct ChangesQuery {
 }
 
 impl ChangesQuery {
+    /// The filters that are set, by name.
+    fn named(&self) -> serde_json::Value {
+        let mut set = serde_json::to_value(self).unwrap_or_default();
+        if let Some(set) = set.as_object_mut() {
+            set.retain(|_, value| !value.is_null());
+        }
+        set
+    }
+
     fn filter(&self) -> Result<ConfigAuditFilter> {
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         let operation = some(&self.operation).map(|text| text.to_ascii_uppercase());
@@ -138,7 +158,8 @@ async fn page(api: &Api, query: &ChangesQuery) -> Result<(Vec<ChangeRow>, Pagina
 
 /// Search the audit of changes
 ///
-/// Rules, hosts, teams, dynamic configuration, keys, replays and discards; newest first.
+/// Rules, hosts, teams, dynamic configuration, keys, replays and discards (`dlq`), exports
+/// (`exports`), tests of the delivery (`delivery_tests`); newest first.
 #[utoipa::path(get, path = "/config-audit", tag = "Configuration", params(ChangesQuery),
     responses((status = 200, body = ChangePage), (status = 400, description = "A filter is wrong")))]
 pub async fn search(
@@ -176,8 +197,110 @@ pub async fn search_v1(
     Ok(Json(ChangeLogs { logs, pagination }))
 }
 
+/// Export the audit of changes
+///
+/// Everything that the filters choose, newest first, at most 1,000,000 rows, with the hash of each. In
+/// CSV a cell that a spreadsheet would take for a formula begins with an apostrophe.
+#[utoipa::path(get, path = "/config-audit/export", tag = "Configuration", params(ChangesQuery, ExportQuery),
+    responses((status = 200, content((String = "application/x-ndjson"), (String = "text/csv"))),
+        (status = 400, description = "A filter is wrong")))]
+pub async fn export(
+    State(api): State<Api>,
+    Viewer(caller): Viewer,
+    Params(query): Params<ChangesQuery>,
+    Params(how): Params<ExportQuery>,
+) -> Result<Response> {
+    let format = how.format()?;
+    let mut filter = query.filter()?;
+    filter.limit = CHUNK;
+    let first = api.engine.config_audit(&filter).await?;
+    let engine = api.engine.clone();
+    let by = caller.change(checked_reason(how.reason)?);
+    let (mut export, answer) =
+        Export::begin(engine.clone(), by, "config-audit", format, query.named()).await?;
+    tokio::spawn(async move {
+        let (mut rows, mut left, mut header) = (first, EXPORT_MAX, format == Format::Csv);
+        let end = loop {
+            let count = rows.len();
+            left = left.saturating_sub(count);
+            filter.before_id = rows.last().map(|row| row.id);
+            let text = written(rows, format, header);
+            header = false;
+            if !export.send(text, count).await {
+                break End::Gone;
+            }
+            if count < CHUNK {
+                break End::Complete;
+            }
+            if left == 0 {
+                break End::Limit;
+            }
+            match engine.config_audit(&filter).await {
+                Ok(next) => rows = next,
+                Err(error) => {
+                    tracing::warn!(%error, "an export broke off");
+                    break End::Failed;
+                }
+            }
+        };
+        export.end(end).await;
+    });
+    Ok(answer)
+}
+
+fn written(rows: Vec<ConfigAuditRow>, format: Format, header: bool) -> Bytes {
+    if format == Format::Ndjson {
+        let mut text = Vec::new();
+        for row in rows {
+            // Writing to memory never fails.
+            let _ = serde_json::to_writer(&mut text, &ChangeRow::from(row));
+            text.push(b'\n');
+        }
+        return text.into();
+    }
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    if header {
+        let _ = csv.write_record([
+            "id",
+            "changed_at",
+            "changed_by",
+            "operation",
+            "table_name",
+            "record_id",
+            "record_key",
+            "old_values",
+            "new_values",
+            "reason",
+            "correlation_id",
+            "row_hash",
+        ]);
+    }
+    for row in rows {
+        let text = |text: Option<String>| cell(text.unwrap_or_default());
+        let json = |value: Option<serde_json::Value>| {
+            cell(value.map(|value| value.to_string()).unwrap_or_default())
+        };
+        let number = row.record_id.map(|id| id.to_string());
+        let _ = csv.write_record([
+            row.id.to_string(),
+            row.changed_at.to_string(),
+            cell(row.changed_by),
+            row.operation,
+            cell(row.table_name),
+            number.unwrap_or_default(),
+            text(row.record_key),
+            json(row.old_values),
+            json(row.new_values),
+            text(row.reason),
+            text(row.correlation_id),
+            row.row_hash,
+        ]);
+    }
+    csv.into_inner().unwrap_or_default().into()
+}
+
 /// What the check of the chain found.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Verified {
     /// Whether every row is as it was written, and none is missing.
     intact: bool,
@@ -185,16 +308,61 @@ pub struct Verified {
     rows: Option<u64>,
     /// The first row that does not fit: it was changed, or is missing.
     first_bad: Option<i64>,
+    /// When it was checked.
     #[schema(value_type = String, format = DateTime)]
     checked_at: Timestamp,
 }
 
+/// The last check.
+#[derive(Default)]
+pub struct VerifiedCache {
+    last: parking_lot::Mutex<Option<(std::time::Instant, Verified)>>,
+    /// One check at a time: it reads everything.
+    checking: tokio::sync::Mutex<()>,
+}
+
+impl VerifiedCache {
+    fn recent(&self) -> Option<Verified> {
+        let last = self.last.lock();
+        last.as_ref()
+            .filter(|(at, _)| at.elapsed() < VERIFIED_AGE)
+            .map(|(_, verified)| *verified)
+    }
+}
+
+/// How to check.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct VerifyQuery {
+    /// Check now, whenever the last check was.
+    fresh: bool,
+}
+
 /// Check the hash chain of the audit of changes
 ///
-/// Reads all of it.
-#[utoipa::path(get, path = "/config-audit/verify", tag = "Configuration",
+/// A check reads all of it; what one within the last minute found is shown again, unless `fresh=true`.
+#[utoipa::path(get, path = "/config-audit/verify", tag = "Configuration", params(VerifyQuery),
     responses((status = 200, body = Verified)))]
-pub async fn verify(State(api): State<Api>, _: Viewer) -> Result<Response> {
+pub async fn verify(
+    State(api): State<Api>,
+    _: Viewer,
+    Params(query): Params<VerifyQuery>,
+) -> Result<Json<Verified>> {
+    let asked = std::time::Instant::now();
+    if !query.fresh
+        && let Some(verified) = api.verified.recent()
+    {
+        return Ok(Json(verified));
+    }
+    let _turn = api.verified.checking.lock().await;
+    // Somebody else may have checked meanwhile.
+    if let Some((at, verified)) = *api.verified.last.lock()
+        && at >= asked
+    {
+        return Ok(Json(verified));
+    }
+    let begun = std::time::Instant::now();
     let found = api.engine.verify_config_audit().await?;
     let verified = Verified {
         intact: found.is_ok(),
@@ -202,5 +370,6 @@ pub async fn verify(State(api): State<Api>, _: Viewer) -> Result<Response> {
         first_bad: found.err(),
         checked_at: Timestamp::now(),
     };
-    Ok(Json(verified).into_response())
+    *api.verified.last.lock() = Some((begun, verified));
+    Ok(Json(verified))
 }

@@ -21,6 +21,8 @@ use crate::rules::{Done, Why};
 
 /// The most rows of one import.
 const IMPORT_MAX: usize = 10_000;
+/// Rows that a dry run names.
+const CHANGES_MAX: usize = 1_000;
 
 /// A development host.
 #[derive(Serialize, ToSchema)]
@@ -33,6 +35,72 @@ pub struct Host {
 pub struct HostList {
     /// By name.
     hosts: Vec<Host>,
+    #[serde(flatten)]
+    more: Option<ListMore>,
+}
+
+/// What a list under v2 says beside its rows.
+#[derive(Serialize, ToSchema)]
+pub struct ListMore {
+    /// Rows that the filter chooses, on every page.
+    total: usize,
+    /// Hand it in as `cursor` for the next page; null on the last one.
+    next: Option<String>,
+}
+
+/// Which rows of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Text that the host name or the team contains (any case).
+    text: Option<String>,
+    /// Where the next page begins, from the last one's `next`.
+    cursor: Option<String>,
+    /// At most so many, up to 10,000; all where it is not given.
+    limit: Option<usize>,
+}
+
+impl ListQuery {
+    /// The rows of this page out of all, which come by host name; nothing is left out under v1.
+    fn page<T>(
+        self,
+        mut rows: Vec<T>,
+        v1: bool,
+        hostname: impl Fn(&T) -> &str,
+        team: impl Fn(&T) -> &str,
+    ) -> Result<(Vec<T>, Option<ListMore>)> {
+        if v1 {
+            return Ok((rows, None));
+        }
+        if self
+            .limit
+            .is_some_and(|limit| !(1..=IMPORT_MAX).contains(&limit))
+        {
+            let text = format!("1 to {IMPORT_MAX} is allowed");
+            return Err(ApiError::field("limit", text));
+        }
+        if let Some(text) = self.text.filter(|text| !text.is_empty()) {
+            let text = text.to_lowercase();
+            rows.retain(|row| {
+                hostname_key(hostname(row)).contains(&text)
+                    || team(row).to_lowercase().contains(&text)
+            });
+        }
+        let total = rows.len();
+        if let Some(last) = self.cursor.filter(|cursor| !cursor.is_empty()) {
+            let last = hostname_key(&last);
+            rows.retain(|row| hostname_key(hostname(row)) > last);
+        }
+        let mut next = None;
+        if let Some(limit) = self.limit
+            && rows.len() > limit
+        {
+            rows.truncate(limit);
+            next = rows.last().map(|row| hostname(row).to_owned());
+        }
+        Ok((rows, Some(ListMore { total, next })))
+    }
 }
 
 /// A host to be added.
@@ -61,6 +129,8 @@ pub struct Team {
 pub struct TeamList {
     /// By host name.
     teams: Vec<Team>,
+    #[serde(flatten)]
+    more: Option<ListMore>,
 }
 
 /// A device's team to be set.
@@ -95,14 +165,17 @@ fn unknown(error: EngineError) -> ApiError {
 }
 
 /// List the development hosts
-#[utoipa::path(get, path = "/dev-hosts", tag = "Hosts and teams",
+#[utoipa::path(get, path = "/dev-hosts", tag = "Hosts and teams", params(ListQuery),
     responses((status = 200, body = HostList)))]
-pub async fn list_hosts(State(api): State<Api>, _: Viewer) -> Result<Json<HostList>> {
+pub async fn list_hosts(
+    State(api): State<Api>,
+    Viewer(caller): Viewer,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<HostList>> {
     let hosts = api.engine.development_hosts().await?;
     let hosts = hosts.into_iter().map(|hostname| Host { hostname });
-    Ok(Json(HostList {
-        hosts: hosts.collect(),
-    }))
+    let (hosts, more) = query.page(hosts.collect(), caller.v1, |host| &host.hostname, |_| "")?;
+    Ok(Json(HostList { hosts, more }))
 }
 
 /// Add a development host
@@ -149,23 +222,25 @@ pub async fn remove_host(
 }
 
 /// List the teams of devices
-#[utoipa::path(get, path = "/teams", tag = "Hosts and teams",
+#[utoipa::path(get, path = "/teams", tag = "Hosts and teams", params(ListQuery),
     responses((status = 200, body = TeamList)))]
-pub async fn list_teams(State(api): State<Api>, _: Viewer) -> Result<Json<TeamList>> {
+pub async fn list_teams(
+    State(api): State<Api>,
+    Viewer(caller): Viewer,
+    Params(query): Params<ListQuery>,
+) -> Result<Json<TeamList>> {
     let teams = api.engine.device_teams().await?;
     let teams = teams.into_iter().map(|(hostname, team_assignment)| Team {
         hostname,
         team_assignment,
     });
-    Ok(Json(TeamList {
-        teams: teams.collect(),
-    }))
-}
-
-async fn has_team(api: &Api, hostname: &str) -> Result<bool> {
-    let key = hostname_key(hostname.trim());
-    let teams = api.engine.device_teams().await?;
-    Ok(teams.iter().any(|(host, _)| hostname_key(host) == key))
+    let (teams, more) = query.page(
+        teams.collect(),
+        caller.v1,
+        |team| &team.hostname,
+        |team| &team.team_assignment,
+    )?;
+    Ok(Json(TeamList { teams, more }))
 }
 
 /// Give a device a team
@@ -182,12 +257,15 @@ pub async fn add_team(
     let team = given(body.team_assignment)
         .ok_or_else(|| ApiError::field("team_assignment", "is missing").or_v1(words))?;
     let by = caller.change(checked_reason(body.reason)?);
-    if has_team(&api, &hostname).await? {
-        let text = format!("device '{}' has a team already", hostname.trim());
-        return Err(ApiError::new(StatusCode::CONFLICT, text)
-            .or_v1("Hostname already has a team assignment"));
-    }
-    api.engine.set_device_team(&hostname, &team, &by).await?;
+    api.engine
+        .add_device_team(&hostname, &team, &by)
+        .await
+        .map_err(|error| match error {
+            EngineError::Conflict(_) => {
+                ApiError::from(error).or_v1("Hostname already has a team assignment")
+            }
+            error => error.into(),
+        })?;
     let done = Done::json("Team mapping added successfully");
     Ok((StatusCode::CREATED, done).into_response())
 }
@@ -206,7 +284,9 @@ pub async fn change_team(
         ApiError::field("team_assignment", "is missing").or_v1("team_assignment is required")
     })?;
     let by = caller.change(checked_reason(body.reason)?);
-    if !has_team(&api, &hostname).await? {
+    let key = hostname_key(hostname.trim());
+    let teams = api.engine.device_teams().await?;
+    if !teams.iter().any(|(host, _)| hostname_key(host) == key) {
         return Err(unknown(mutt_engine::changes::no_team(&hostname)));
     }
     api.engine.set_device_team(&hostname, &team, &by).await?;
@@ -253,6 +333,50 @@ pub struct Imported {
     changed: usize,
     /// Rows that are there already.
     unchanged: usize,
+    /// Of a dry run: the rows that would be new or changed, the first 1,000 of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<RowChange>,
+}
+
+/// What an import would do with a row.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RowChange {
+    /// The row, from 0.
+    row: usize,
+    hostname: String,
+    /// `new` or `changed`.
+    what: &'static str,
+    /// The team before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+    /// The team after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+}
+
+impl Imported {
+    /// Of a dry run.
+    fn would(&mut self, change: RowChange) {
+        match change.what {
+            "new" => self.new += 1,
+            _ => self.changed += 1,
+        }
+        if self.changes.len() < CHANGES_MAX {
+            self.changes.push(change);
+        }
+    }
+}
+
+impl From<mutt_engine::Imported> for Imported {
+    fn from(done: mutt_engine::Imported) -> Self {
+        let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+        Self {
+            new: count(done.new),
+            changed: count(done.changed),
+            unchanged: count(done.unchanged),
+            ..Self::default()
+        }
+    }
 }
 
 /// The rows of a body: CSV with a header line, or a JSON array.
@@ -328,7 +452,8 @@ pub struct HostRow {
 /// Add many development hosts
 ///
 /// CSV with a column `hostname`, or a JSON array of objects. Every row is checked before the first
-/// is stored; each is a change of its own in the config audit, and what is there already stays.
+/// is stored; all are stored together or none, each with a row of its own in the config audit; what is
+/// there already stays.
 #[utoipa::path(post, path = "/dev-hosts/import", tag = "Hosts and teams", params(ImportQuery),
     request_body(content((Vec<HostRow> = "application/json"), (String = "text/csv"))),
     responses((status = 200, body = Imported), (status = 400, description = "Which row is wrong, and why")))]
@@ -342,6 +467,11 @@ pub async fn import_hosts(
     let rows: Vec<HostRow> = rows(&headers, &body)?;
     check(&rows, |row| &row.hostname, |_| Ok(()))?;
     let by = caller.change(checked_reason(query.reason)?);
+    if !query.dry_run {
+        let hostnames = rows.into_iter().map(|row| row.hostname).collect();
+        let done = api.engine.import_development_hosts(hostnames, &by).await?;
+        return Ok(Json(done.into()));
+    }
     let there: HashSet<String> = api
         .engine
         .development_hosts()
@@ -350,25 +480,22 @@ pub async fn import_hosts(
         .map(|host| hostname_key(host))
         .collect();
     let mut done = Imported {
-        dry_run: query.dry_run,
+        dry_run: true,
         ..Imported::default()
     };
-    for row in rows {
-        if there.contains(&hostname_key(row.hostname.trim())) {
+    for (row, host) in rows.into_iter().enumerate() {
+        let hostname = host.hostname.trim().to_owned();
+        if there.contains(&hostname_key(&hostname)) {
             done.unchanged += 1;
             continue;
         }
-        if !query.dry_run {
-            match api.engine.add_development_host(&row.hostname, &by).await {
-                // Somebody else was quicker.
-                Err(EngineError::Conflict(_)) => {
-                    done.unchanged += 1;
-                    continue;
-                }
-                other => other?,
-            }
-        }
-        done.new += 1;
+        done.would(RowChange {
+            row,
+            hostname,
+            what: "new",
+            before: None,
+            after: None,
+        });
     }
     Ok(Json(done))
 }
@@ -376,7 +503,8 @@ pub async fn import_hosts(
 /// Set the teams of many devices
 ///
 /// CSV with columns `hostname` and `team_assignment`, or a JSON array of objects. Every row is
-/// checked before the first is stored; each is a change of its own in the config audit.
+/// checked before the first is stored; all are stored together or none, each change with a row of its
+/// own in the config audit.
 #[utoipa::path(post, path = "/teams/import", tag = "Hosts and teams", params(ImportQuery),
     request_body(content((Vec<Team> = "application/json"), (String = "text/csv"))),
     responses((status = 200, body = Imported), (status = 400, description = "Which row is wrong, and why")))]
@@ -394,6 +522,14 @@ pub async fn import_teams(
         |row| checked_team(&row.team_assignment).map(drop),
     )?;
     let by = caller.change(checked_reason(query.reason)?);
+    if !query.dry_run {
+        let teams = rows
+            .into_iter()
+            .map(|row| (row.hostname, row.team_assignment))
+            .collect();
+        let done = api.engine.import_device_teams(teams, &by).await?;
+        return Ok(Json(done.into()));
+    }
     let there: HashMap<String, String> = api
         .engine
         .device_teams()
@@ -402,23 +538,23 @@ pub async fn import_teams(
         .map(|(host, team)| (hostname_key(&host), team))
         .collect();
     let mut done = Imported {
-        dry_run: query.dry_run,
+        dry_run: true,
         ..Imported::default()
     };
-    for row in rows {
-        match there.get(&hostname_key(row.hostname.trim())) {
-            Some(team) if team == row.team_assignment.trim() => {
-                done.unchanged += 1;
-                continue;
-            }
-            Some(_) => done.changed += 1,
-            None => done.new += 1,
+    for (row, team) in rows.into_iter().enumerate() {
+        let before = there.get(&hostname_key(team.hostname.trim()));
+        let after = team.team_assignment.trim().to_owned();
+        if before.is_some_and(|before| *before == after) {
+            done.unchanged += 1;
+            continue;
         }
-        if !query.dry_run {
-            api.engine
-                .set_device_team(&row.hostname, &row.team_assignment, &by)
-                .await?;
-        }
+        done.would(RowChange {
+            row,
+            hostname: team.hostname.trim().to_owned(),
+            what: if before.is_some() { "changed" } else { "new" },
+            before: before.cloned(),
+            after: Some(after),
+        });
     }
     Ok(Json(done))
 }

@@ -12,9 +12,11 @@ mod bench;
 mod body;
 mod changes;
 mod cookie;
+mod delivery;
 mod dlq;
 mod error;
 mod estimate;
+mod export;
 mod findings;
 mod fleet;
 mod history;
@@ -43,6 +45,7 @@ mod session;
 mod settings;
 mod shadows;
 mod slo;
+mod static_config;
 mod status;
 mod stream;
 mod timeline;
@@ -58,6 +61,7 @@ use mutt_http::Keys;
 
 pub use links::{LINK_VALID, LoginLinks};
 pub use metrics::WebMetrics;
+pub use static_config::{SecretState, StaticConfig, StaticSetting};
 
 /// What the API needs.
 #[derive(Clone)]
@@ -74,6 +78,8 @@ pub struct ApiOptions {
     pub base: Dynamic,
     /// How long a dead letter waits for its first automatic replay (`REMEDIATION_BACKOFF_BASE`).
     pub remediation_backoff: Duration,
+    /// The static configuration of this process: no value of a secret.
+    pub statics: Arc<dyn Fn() -> StaticConfig + Send + Sync>,
     /// What it counts.
     pub metrics: WebMetrics,
     /// The address of the Prometheus that scrapes MUTT, where there is one.
@@ -108,6 +114,9 @@ struct Api {
     history: history::History,
     judges: Arc<judge::Judges>,
     insights: Arc<insights::Known>,
+    delivery: Arc<delivery::DeliveryCache>,
+    verified: Arc<changes::VerifiedCache>,
+    statics: Arc<dyn Fn() -> StaticConfig + Send + Sync>,
 }
 
 impl Api {
@@ -154,6 +163,9 @@ pub fn router(options: ApiOptions) -> Router {
         version: options.version,
         jobs: jobs::Jobs::default(),
         letter_groups: Arc::default(),
+        delivery: Arc::default(),
+        verified: Arc::default(),
+        statics: options.statics,
         rates: Arc::default(),
         sample,
         history: history::History::default(),

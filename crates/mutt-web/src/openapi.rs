@@ -15,8 +15,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::{
-    Api, access, audit, bench, changes, dlq, error, hosts, insights, jobs, keys, layers, live,
-    past, pattern, rates, rules, session, settings, slo, status, stream, timeline, unhandled,
+    Api, access, audit, bench, changes, delivery, dlq, error, hosts, insights, jobs, keys, layers,
+    live, past, pattern, rates, rules, session, settings, slo, static_config, status, stream,
+    timeline, unhandled,
 };
 
 #[derive(OpenApi)]
@@ -33,6 +34,7 @@ use crate::{
         (name = "Events", description = "The audit trail, one event, the live stream"),
         (name = "Rules", description = "What is decided of which event"),
         (name = "Hosts and teams", description = "Development hosts and the teams of devices"),
+        (name = "Delivery", description = "How alerts reach the sink"),
         (name = "Dead letters", description = "What could not be handled"),
         (name = "Jobs", description = "Long work that somebody ordered"),
         (name = "Configuration", description = "Dynamic configuration and the audit of changes"),
@@ -87,7 +89,11 @@ fn current() -> OpenApiRouter<Api> {
         .routes(routes!(unhandled::list))
         .routes(routes!(unhandled::show))
         .routes(routes!(settings::revert))
+        .routes(routes!(static_config::show_static))
+        .routes(routes!(changes::export))
         .routes(routes!(changes::verify))
+        .routes(routes!(delivery::show))
+        .routes(routes!(delivery::test))
         .routes(routes!(dlq::overview))
         .routes(routes!(dlq::list))
         .routes(routes!(dlq::show))
@@ -249,11 +255,13 @@ fn finished(mut document: utoipa::openapi::OpenApi) -> Value {
 }
 
 /// Answers that have more fields under v2, and what contains them.
-const VERSIONED: [&str; 7] = [
+const VERSIONED: [&str; 9] = [
     "RuleView",
     "RuleList",
     "AuditRowView",
     "AuditPage",
+    "HostList",
+    "TeamList",
     "Slo",
     "Objective",
     "Burn",

@@ -81,6 +81,7 @@ pub struct HistoryQuery {
 
 /// Columns for a chart.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = StatusHistory)]
 pub struct History {
     /// `hour`, `day` or `week`.
     span: &'static str,

@@ -6,10 +6,10 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use mutt_engine::catalog::ConfigAuditFilter;
-use mutt_engine::dynamic::{self, CONFIG_TABLE, ConfigChange, Key};
+use mutt_engine::dynamic::{self, CONFIG_TABLE, ConfigChange, Key, Kind};
 use mutt_engine::{ConfigAuditRow, Dynamic, EngineError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
@@ -33,16 +33,39 @@ pub struct Config {
 /// A key of dynamic configuration.
 #[derive(Serialize, ToSchema)]
 pub struct Setting {
-    /// Name, type, bounds, unit, default and description.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    key: &'static Key,
-    /// The value in force.
-    value: String,
-    /// `dynamic` where it is stored; `static` where environment, file or default say it.
-    origin: &'static str,
+    name: &'static str,
+    /// What 2.5 called it, where that differs.
+    alias: Option<&'static str>,
+    /// The environment variable of its static value, where there is one.
+    variable: Option<&'static str>,
+    /// `integer`, `number` or `choice`.
+    r#type: &'static str,
+    /// The least, of a number.
+    #[schema(value_type = Option<f64>)]
+    min: Option<Number>,
+    /// The most, of a number.
+    #[schema(value_type = Option<f64>)]
+    max: Option<Number>,
+    /// The words of a choice.
+    choices: Option<&'static [&'static str]>,
     /// What is allowed, in words.
     allowed: String,
+    /// Its value where nothing is set.
+    default: &'static str,
+    /// The unit of a number: `s`, `ms`, `events`, …; empty where it has none.
+    unit: &'static str,
+    /// What it does.
+    description: &'static str,
+    /// The roles that react to a change.
+    roles: &'static [&'static str],
+    /// The value in force.
+    value: String,
+    /// The value that holds where nothing is stored.
+    static_value: String,
+    /// `dynamic` where it is stored; `static` where environment, file or default say it.
+    origin: &'static str,
+    /// Where the value comes from: `stored`, `environment`, `default`, or the path of a file.
+    source: String,
 }
 
 struct InForce {
@@ -61,16 +84,46 @@ async fn in_force(api: &Api) -> Result<InForce> {
 }
 
 impl InForce {
-    fn setting(&self, key: &'static Key) -> Setting {
+    fn setting(&self, api: &Api, key: &'static Key) -> Setting {
+        let is_stored = self.stored.contains_key(key.name);
+        let (kind, min, max, choices) = match key.kind {
+            Kind::Integer { min, max } => ("integer", Some(min.into()), Some(max.into()), None),
+            Kind::Number { min, max } => {
+                let (min, max) = (Number::from_f64(min), Number::from_f64(max));
+                ("number", min, max, None)
+            }
+            Kind::Choice { allowed } => ("choice", None, None, Some(allowed)),
+        };
+        let source = if is_stored {
+            "stored".to_owned()
+        } else {
+            let fixed = (api.statics)();
+            let fixed = key.variable.and_then(|variable| {
+                let mut settings = fixed.settings.into_iter();
+                settings.find(|setting| setting.name == variable)
+            });
+            fixed.map_or_else(
+                || "default".to_owned(),
+                |fixed| fixed.file.unwrap_or_else(|| fixed.origin.to_owned()),
+            )
+        };
         Setting {
-            key,
-            value: self.values.text(key.name).to_owned(),
-            origin: if self.stored.contains_key(key.name) {
-                "dynamic"
-            } else {
-                "static"
-            },
+            name: key.name,
+            alias: key.alias,
+            variable: key.variable,
+            r#type: kind,
+            min,
+            max,
+            choices,
             allowed: key.allowed(),
+            default: key.default,
+            unit: key.unit,
+            description: key.description,
+            roles: key.roles(),
+            value: self.values.text(key.name).to_owned(),
+            static_value: api.base.text(key.name).to_owned(),
+            origin: if is_stored { "dynamic" } else { "static" },
+            source,
         }
     }
 }
@@ -85,7 +138,10 @@ pub async fn list(State(api): State<Api>, Viewer(caller): Viewer) -> Result<Json
         .iter()
         .map(|(key, value)| (key.name, value.to_owned()))
         .collect();
-    let keys = (!caller.v1).then(|| dynamic::KEYS.iter().map(|key| now.setting(key)).collect());
+    let keys = (!caller.v1).then(|| {
+        let keys = dynamic::KEYS.iter();
+        keys.map(|key| now.setting(&api, key)).collect()
+    });
     Ok(Json(Config { config, keys }))
 }
 
@@ -117,7 +173,7 @@ pub async fn show(
     Ok(Json(OneValue {
         key: key.name,
         value: now.values.text(key.name).to_owned(),
-        setting: (!caller.v1).then(|| now.setting(key)),
+        setting: (!caller.v1).then(|| now.setting(&api, key)),
     }))
 }
 
@@ -228,32 +284,67 @@ pub async fn unset(
     Ok(Json(change.into()))
 }
 
-/// Undo the last change of a key
+/// To which change a key is brought back.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Revert {
+    /// The number of a change in the key's history: it says again what it said after that one. Without
+    /// it, what it said before the last one.
+    to: Option<i64>,
+    /// Why, for the config audit.
+    reason: Option<String>,
+}
+
+/// Bring a key back to what it said
 ///
-/// The value before it is stored again, or unset where there was none: a change of its own.
-#[utoipa::path(post, path = "/config/{key}/revert", tag = "Configuration", request_body = Option<Why>,
+/// Undoes the last change, or goes back to any other (`to`). The value of then is stored again, or unset
+/// where there was none: a change of its own.
+#[utoipa::path(post, path = "/config/{key}/revert", tag = "Configuration", request_body = Option<Revert>,
     params(("key" = String, Path, description = "Its name, or what 2.5 called it")),
-    responses((status = 200, body = Changed), (status = 404, description = "It was never changed")))]
+    responses((status = 200, body = Changed),
+        (status = 400, description = "What it said then is not allowed any more"),
+        (status = 404, description = "It was never changed, or not by that change, or nothing is stored as then")))]
 pub async fn revert(
     State(api): State<Api>,
     Admin(caller): Admin,
     InPath(name): InPath<String>,
-    MaybeBody(why): MaybeBody<Why>,
+    MaybeBody(revert): MaybeBody<Revert>,
 ) -> Result<Json<Changed>> {
     let key = known(&name)?;
     let filter = ConfigAuditFilter {
         table_name: Some(CONFIG_TABLE.to_owned()),
         record_key: Some(key.name.to_owned()),
+        before_id: revert.to.map(|to| to.saturating_add(1)),
         limit: 1,
         ..ConfigAuditFilter::default()
     };
-    let last = api.engine.config_audit(&filter).await?.into_iter().next();
-    let last =
-        last.ok_or_else(|| ApiError::not_found(format!("{} was never changed", key.name)))?;
-    let reason =
-        checked_reason(why.reason)?.or_else(|| Some(format!("revert of change {}", last.id)));
+    let found = api.engine.config_audit(&filter).await?.into_iter().next();
+    let change = match (found, revert.to) {
+        (Some(change), Some(to)) if change.id == to => change,
+        (Some(change), None) => change,
+        (_, Some(to)) => {
+            let text = format!("change {to} is none of {}", key.name);
+            return Err(ApiError::not_found(text));
+        }
+        (None, None) => {
+            return Err(ApiError::not_found(format!(
+                "{} was never changed",
+                key.name
+            )));
+        }
+    };
+    let values = match revert.to {
+        Some(_) => &change.new_values,
+        None => &change.old_values,
+    };
+    let reason = checked_reason(revert.reason)?.or_else(|| {
+        Some(match revert.to {
+            Some(to) => format!("back to change {to}"),
+            None => format!("revert of change {}", change.id),
+        })
+    });
     let by = caller.change(reason);
-    let change = match value_of(last.old_values.as_ref()) {
+    let change = match value_of(values.as_ref()) {
         Some(value) => api.engine.set_config(key.name, value, &by).await,
         None => api.engine.unset_config(key.name, &by).await,
     };

@@ -204,6 +204,7 @@ pub struct Dropped {
 
 /// One queue.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = QueueStatus)]
 pub struct Queue {
     /// Its key.
     pub name: String,

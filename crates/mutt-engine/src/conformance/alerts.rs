@@ -445,3 +445,105 @@ pub async fn every_attempt_is_logged_in_order(fixture: &dyn Fixture) {
     let unknown = mutt_event::EventId::new();
     assert!(engine.deliveries(unknown).await.expect("rows").is_empty());
 }
+
+/// An alert that nobody decided waits, is claimed and settled as the others are.
+pub async fn an_alert_about_no_event_is_delivered_as_any(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    queue_alerts(&*engine, 0..1).await;
+    let test = super::sample::alert(&super::sample::element(7));
+    let id = test.event_id;
+    engine.queue_alert(test).await.expect("queued");
+    assert_eq!(engine.alert_depth().await.expect("depth"), 2);
+    let engine = crash(fixture, engine).await;
+    let alerts = claim_alerts(&*engine, "m", 10).await;
+    assert_eq!(alert_numbers(&alerts), [0, 7], "behind those that waited");
+    let attempts = alerts
+        .iter()
+        .map(|alert| Attempt {
+            alert: alert.clone(),
+            settlement: Settlement::Delivered,
+            log: Some(row(alert, 1, None)),
+        })
+        .collect();
+    assert_eq!(settle(&*engine, attempts).await, 2);
+    assert_eq!(engine.alert_depth().await.expect("depth"), 0);
+    assert_eq!(engine.deliveries(id).await.expect("rows").len(), 1);
+
+    // And it wakes who waits.
+    let name = worker("m");
+    let waiting = engine.claim_alerts(&name, 1, super::PATIENCE);
+    let queued = async {
+        tokio::task::yield_now().await;
+        let test = super::sample::alert(&super::sample::element(8));
+        engine.queue_alert(test).await.expect("queued");
+    };
+    let (claimed, ()) = tokio::join!(waiting, queued);
+    assert_eq!(alert_numbers(&claimed.expect("read")), [8]);
+}
+
+/// Retries are listed in the order in which they are due, with how often they were tried; recent
+/// attempts are read newest first.
+pub async fn retries_are_shown_by_when_they_are_due(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    assert_eq!(engine.retries(5).await.expect("read"), (0, Vec::new()));
+    let start = Timestamp::now() - SignedDuration::from_mins(1);
+    queue_alerts(&*engine, 0..4).await;
+    let alerts = claim_alerts(&*engine, "m", 3).await;
+    let now = super::sample::now();
+    let due: Vec<_> = [300, 100, 200]
+        .map(|seconds| now + SignedDuration::from_secs(seconds))
+        .into();
+    let attempts = alerts
+        .iter()
+        .zip(&due)
+        .map(|(alert, due)| Attempt {
+            alert: alert.clone(),
+            settlement: Settlement::RetryAt(*due),
+            log: Some(row(alert, 1, Some("503 busy"))),
+        })
+        .collect();
+    assert_eq!(settle(&*engine, attempts).await, 3);
+    let (count, next) = engine.retries(2).await.expect("read");
+    assert_eq!(count, 3);
+    let numbers: Vec<_> = next
+        .iter()
+        .map(|alert| super::sample::alert_number(&alert.element))
+        .collect();
+    assert_eq!(numbers, [1, 2]);
+    assert_eq!(next[0].attempts, 1);
+    for (alert, due) in next.iter().zip([due[1], due[2]]) {
+        // The store has a clock of its own.
+        let apart = alert.due.duration_since(due).abs();
+        assert!(apart < SignedDuration::from_secs(60), "{alert:?}");
+    }
+    let id = |number: usize| {
+        let element = &alerts[number].element;
+        let alert: mutt_event::Alert<'_> = serde_json::from_slice(element).expect("an alert");
+        alert.event_id.expect("an id")
+    };
+    // Where the log is written behind, asking for one event's attempts catches up.
+    assert_eq!(engine.deliveries(id(0)).await.expect("rows").len(), 1);
+    let recent = engine.recent_deliveries(start, 10).await.expect("rows");
+    let mut seen: Vec<_> = recent.iter().map(|row| row.event_id).collect();
+    seen.sort_unstable();
+    let mut expected = [id(0), id(1), id(2)];
+    expected.sort_unstable();
+    assert_eq!(seen, expected);
+    assert!(recent.is_sorted_by(|one, next| one.at >= next.at));
+    assert_eq!(
+        engine
+            .recent_deliveries(start, 2)
+            .await
+            .expect("rows")
+            .len(),
+        2
+    );
+    let later = Timestamp::now() + SignedDuration::from_mins(1);
+    assert!(
+        engine
+            .recent_deliveries(later, 10)
+            .await
+            .expect("rows")
+            .is_empty()
+    );
+}

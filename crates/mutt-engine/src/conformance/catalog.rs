@@ -439,3 +439,161 @@ pub async fn filters_choose_changes(fixture: &dyn Fixture) {
         assert_eq!(second, expected.get(1..2).unwrap_or_default(), "{paged:?}");
     }
 }
+
+/// Of many who give a device its first team one does.
+pub async fn a_team_is_given_once(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let by = change("team");
+    let given = tokio::join!(
+        engine.add_device_team("Fw1", "Security", &by),
+        engine.add_device_team("fw1", "NetOps", &by),
+        engine.add_device_team("FW1", "Voice", &by)
+    );
+    let given = [given.0, given.1, given.2];
+    let mut refused = given.iter().filter_map(|given| given.as_ref().err());
+    assert!(
+        refused.all(|error| matches!(error, EngineError::Conflict(_))),
+        "{given:?}"
+    );
+    assert_eq!(given.iter().filter(|given| given.is_ok()).count(), 1);
+    assert_eq!(engine.device_teams().await.expect("teams").len(), 1);
+    assert_eq!(audit(&*engine).await.len(), 1);
+    let error = engine.add_device_team(" ", "NetOps", &by).await;
+    assert!(matches!(error, Err(EngineError::Invalid(_))), "{error:?}");
+}
+
+/// An import says what was new, changed and there; where one row is wrong nothing is stored; each
+/// change is a row of the audit, and all is announced.
+pub async fn imports_are_stored_whole_or_not_at_all(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    let by = change("import");
+    engine
+        .add_development_host("Lab1", &by)
+        .await
+        .expect("added");
+    engine
+        .set_device_team("Fw1", "Security", &by)
+        .await
+        .expect("set");
+    engine
+        .set_device_team("sw1", "NetOps", &by)
+        .await
+        .expect("set");
+    let mut changes = engine.changes();
+    let hosts = |hosts: &[&str]| {
+        hosts
+            .iter()
+            .map(|&host| host.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let teams = |teams: &[(&str, &str)]| -> Vec<(String, String)> {
+        let owned = |&(host, team): &(&str, &str)| (host.to_owned(), team.to_owned());
+        teams.iter().map(owned).collect()
+    };
+    let error = engine
+        .import_development_hosts(hosts(&["lab2", " "]), &by)
+        .await
+        .expect_err("the second is no host name");
+    assert!(
+        matches!(&error, EngineError::Invalid(text) if text.contains("row 1")),
+        "{error:?}"
+    );
+    let error = engine
+        .import_device_teams(teams(&[("lab2", "NetOps"), ("lab3", "")]), &by)
+        .await
+        .expect_err("the second has no team");
+    assert!(
+        matches!(&error, EngineError::Invalid(text) if text.contains("row 1")),
+        "{error:?}"
+    );
+    assert_eq!(engine.development_hosts().await.expect("hosts"), ["Lab1"]);
+    assert_eq!(audit(&*engine).await.len(), 3);
+
+    let imported = engine
+        .import_development_hosts(hosts(&["LAB1", " lab2 ", "lab3", "LAB3"]), &by)
+        .await
+        .expect("imported");
+    assert_eq!(
+        (imported.new, imported.changed, imported.unchanged),
+        (2, 0, 1)
+    );
+    assert_eq!(
+        engine.development_hosts().await.expect("hosts"),
+        ["Lab1", "lab2", "lab3"]
+    );
+    let rows = [
+        ("FW1", "NetOps"),
+        ("sw1", "NetOps"),
+        ("new1", "Voice"),
+        ("new1", "Data"),
+    ];
+    let imported = engine
+        .import_device_teams(teams(&rows), &by)
+        .await
+        .expect("imported");
+    assert_eq!(
+        (imported.new, imported.changed, imported.unchanged),
+        (1, 1, 1)
+    );
+    let set = engine.device_teams().await.expect("teams");
+    assert_eq!(
+        set,
+        teams(&[("Fw1", "NetOps"), ("new1", "Data"), ("sw1", "NetOps")])
+    );
+    assert!(heard(&mut changes).await.contains(&Changed::Catalog));
+    let rows = audit(&*engine).await;
+    assert_eq!(rows.len(), 7, "one per change: {rows:?}");
+    assert!(
+        rows.iter()
+            .all(|row| row.reason.as_deref() == Some("import"))
+    );
+    assert_chain_holds(&*engine).await;
+
+    let imported = engine
+        .import_device_teams(set, &by)
+        .await
+        .expect("imported");
+    assert_eq!(
+        (imported.new, imported.changed, imported.unchanged),
+        (0, 0, 3)
+    );
+    let many = (0..2000).map(|number| format!("host{number}")).collect();
+    let imported = engine.import_development_hosts(many, &by).await;
+    assert_eq!(imported.expect("imported").new, 2000);
+    let verified = engine.verify_config_audit().await.expect("read");
+    assert_eq!(verified, Ok(2007));
+}
+
+/// What changes no table can be put on record too.
+pub async fn what_is_noted_is_in_the_chain(fixture: &dyn Fixture) {
+    let engine = fixture.open().await;
+    engine
+        .add_development_host("lab", &change("1"))
+        .await
+        .expect("added");
+    let note = crate::Note {
+        operation: crate::changes::Operation::Create,
+        table: "exports",
+        key: Some("e1".to_owned()),
+        values: serde_json::json!({ "rows": 3, "share": 0.5, "filters": { "hostname": "h" } }),
+    };
+    engine
+        .note(note.clone(), &change("2"))
+        .await
+        .expect("noted");
+    let rows = audit(&*engine).await;
+    let row = rows
+        .iter()
+        .find(|row| row.table_name == "exports")
+        .expect("it is there");
+    assert_eq!(
+        (row.operation.as_str(), row.record_key.as_deref()),
+        ("CREATE", Some("e1"))
+    );
+    assert_eq!(row.new_values.as_ref(), Some(&note.values));
+    assert_eq!(
+        (row.changed_by.as_str(), row.reason.as_deref()),
+        ("conformance", Some("2"))
+    );
+    assert_chain_holds(&*engine).await;
+}

@@ -136,6 +136,8 @@ macro_rules! conformance_tests {
                 claimed_alerts_come_again_after_a_crash,
                 retries_survive_a_crash,
                 every_attempt_is_logged_in_order,
+                an_alert_about_no_event_is_delivered_as_any,
+                retries_are_shown_by_when_they_are_due,
             }
             dead_letters {
                 dead_letters_are_listed_oldest_first,
@@ -181,6 +183,9 @@ macro_rules! conformance_tests {
                 development_hosts_are_known_in_any_case,
                 device_teams_are_known_in_any_case,
                 hosts_and_teams_are_audited,
+                a_team_is_given_once,
+                imports_are_stored_whole_or_not_at_all,
+                what_is_noted_is_in_the_chain,
                 changes_are_announced,
                 the_catalog_survives_a_crash,
                 the_hash_chain_holds_under_concurrent_changes,

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use super::alert_state::Waiting;
 use super::blocks::History;
 use super::shared::Shared;
-use super::{Embedded, audit, dead_letters};
-use crate::alerts::{AlertQueue, Attempt, ClaimedAlert, Settlement};
+use super::{Embedded, audit, dead_letters, timestamp};
+use crate::alerts::{AlertQueue, Attempt, ClaimedAlert, Retrying, Settlement};
 use crate::dead_letters::{DeadLetter, Dlq};
 use crate::error::Result;
+use crate::events::NewAlert;
 
 /// Writes an alert at the end of the queue.
 pub(super) fn insert(
@@ -338,6 +339,47 @@ impl AlertQueue for Embedded {
                     }
                 },
             )
+            .await
+    }
+
+    async fn queue_alert(&self, alert: NewAlert) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.writer
+            .run_then(
+                move |tx| insert(tx, &alert.element, History::default(), Timestamp::now()),
+                move |inserted: Result<Waiting>| {
+                    let alert = inserted?;
+                    if shared.claims {
+                        shared.with_alerts(|alerts| alerts.add(alert));
+                    }
+                    Ok(())
+                },
+            )
+            .await
+    }
+
+    async fn retries(&self, limit: usize) -> Result<(u64, Vec<Retrying>)> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.readers
+            .run(move |conn| {
+                let count: i64 = conn
+                    .prepare_cached("SELECT count(*) FROM alert_queue WHERE due IS NOT NULL")?
+                    .query_row([], |row| row.get(0))?;
+                let mut statement = conn.prepare_cached(
+                    "SELECT due, attempts, element FROM alert_queue WHERE id IN (
+                         SELECT id FROM alert_queue WHERE due IS NOT NULL ORDER BY due, id LIMIT ?1)
+                     ORDER BY due, id",
+                )?;
+                let rows = statement.query_map([limit], |row| {
+                    Ok(Retrying {
+                        due: timestamp(row.get(0)?),
+                        attempts: row.get(1)?,
+                        element: row.get(2)?,
+                    })
+                })?;
+                let next = rows.collect::<rusqlite::Result<_>>()?;
+                Ok((count.cast_unsigned(), next))
+            })
             .await
     }
 

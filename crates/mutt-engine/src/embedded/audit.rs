@@ -293,21 +293,46 @@ impl Audit for Embedded {
                     "SELECT sink, attempt, at, status, latency_ms, error FROM delivery_log
                      WHERE event_id = ?1 ORDER BY id",
                 )?;
-                let rows = statement.query_map([&event_id.as_bytes()[..]], |row| {
-                    Ok(DeliveryRow {
-                        event_id,
-                        sink: row.get(0)?,
-                        attempt: row.get(1)?,
-                        at: timestamp(row.get(2)?),
-                        status: row.get(3)?,
-                        latency_ms: row.get(4)?,
-                        error: row.get(5)?,
-                    })
-                })?;
+                let rows = statement
+                    .query_map([&event_id.as_bytes()[..]], |row| delivery(event_id, row))?;
                 Ok(rows.collect::<rusqlite::Result<_>>()?)
             })
             .await
     }
+
+    async fn recent_deliveries(&self, since: Timestamp, limit: usize) -> Result<Vec<DeliveryRow>> {
+        let since = since.as_microsecond();
+        self.readers
+            .run(move |conn| {
+                // By number: rows are written as attempts end, and time has no index here.
+                let mut statement = conn.prepare_cached(
+                    "SELECT sink, attempt, at, status, latency_ms, error, event_id
+                     FROM delivery_log ORDER BY id DESC LIMIT ?1",
+                )?;
+                let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+                let mut recent = Vec::new();
+                while let Some(row) = rows.next()? {
+                    if row.get::<_, i64>(2)? < since {
+                        break;
+                    }
+                    recent.push(delivery(EventId::from_bytes(row.get(6)?), row)?);
+                }
+                Ok(recent)
+            })
+            .await
+    }
+}
+
+fn delivery(event_id: EventId, row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
+    Ok(DeliveryRow {
+        event_id,
+        sink: row.get(0)?,
+        attempt: row.get(1)?,
+        at: timestamp(row.get(2)?),
+        status: row.get(3)?,
+        latency_ms: row.get(4)?,
+        error: row.get(5)?,
+    })
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use rusqlite::Connection;
 
 use super::config_audit::{self, record_change};
 use super::{Embedded, counters, hosts, rules, set_fact};
-use crate::catalog::{Catalog, Change, ConfigAuditFilter, ConfigAuditRow};
+use crate::catalog::{Catalog, Change, ConfigAuditFilter, ConfigAuditRow, Imported, Note};
 use crate::changes::{
-    Record, changed_rule, checked_hostname, checked_rules, checked_team, current_rule,
-    deleted_rule, no_rule,
+    Record, changed_rule, checked_hostname, checked_hostnames, checked_rules, checked_team,
+    checked_teams, current_rule, deleted_rule, no_rule,
 };
 use crate::error::Result;
 use crate::live::Changed;
@@ -137,6 +137,18 @@ impl Catalog for Embedded {
         .await
     }
 
+    async fn import_development_hosts(
+        &self,
+        hostnames: Vec<String>,
+        by: &Change,
+    ) -> Result<Imported> {
+        let (hostnames, by) = (checked_hostnames(hostnames)?, by.clone());
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::import_development(tx, &hostnames, &by)
+        })
+        .await
+    }
+
     async fn remove_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
         let (hostname, by) = (hostname.trim().to_owned(), by.clone());
         self.announcing(Changed::Catalog, move |tx| {
@@ -154,6 +166,27 @@ impl Catalog for Embedded {
         let by = by.clone();
         self.announcing(Changed::Catalog, move |tx| {
             hosts::set_team(tx, &hostname, &team, &by)
+        })
+        .await
+    }
+
+    async fn add_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()> {
+        let (hostname, team) = (checked_hostname(hostname)?, checked_team(team)?);
+        let by = by.clone();
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::add_team(tx, &hostname, &team, &by)
+        })
+        .await
+    }
+
+    async fn import_device_teams(
+        &self,
+        teams: Vec<(String, String)>,
+        by: &Change,
+    ) -> Result<Imported> {
+        let (teams, by) = (checked_teams(teams)?, by.clone());
+        self.announcing(Changed::Catalog, move |tx| {
+            hosts::import_teams(tx, &teams, &by)
         })
         .await
     }
@@ -177,6 +210,23 @@ impl Catalog for Embedded {
         let filter = filter.clone();
         self.readers
             .run(move |conn| config_audit::count(conn, &filter))
+            .await
+    }
+
+    async fn note(&self, note: Note, by: &Change) -> Result<()> {
+        let by = by.clone();
+        self.writer
+            .run(move |tx| {
+                let record = Record {
+                    operation: note.operation,
+                    table: note.table,
+                    id: None,
+                    key: note.key.as_deref(),
+                    old: None,
+                    new: Some(note.values),
+                };
+                record_change(tx, &by, record).map(drop)
+            })
             .await
     }
 

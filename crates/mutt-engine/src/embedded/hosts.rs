@@ -5,9 +5,10 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Value, json};
 
 use super::config_audit::record_change;
-use crate::catalog::Change;
+use crate::catalog::{Change, Imported};
 use crate::changes::{
     HOSTS, Operation, Record, TEAMS, host_exists, hostname_key as key, no_host, no_team,
+    team_exists,
 };
 use crate::error::Result;
 
@@ -52,6 +53,23 @@ pub(super) fn add_development(tx: &Connection, hostname: &str, by: &Change) -> R
         .execute((key(hostname), hostname))?;
     let new = Some(json!({ "hostname": hostname }));
     record(tx, (Operation::Create, HOSTS, hostname), None, new, by)
+}
+
+pub(super) fn import_development(
+    tx: &Connection,
+    hostnames: &[String],
+    by: &Change,
+) -> Result<(Imported, i64)> {
+    let (mut imported, mut last) = (Imported::default(), 0);
+    for hostname in hostnames {
+        if development_host(tx, hostname)?.is_some() {
+            imported.unchanged += 1;
+        } else {
+            last = add_development(tx, hostname, by)?.1;
+            imported.new += 1;
+        }
+    }
+    Ok((imported, last))
 }
 
 pub(super) fn remove_development(
@@ -106,6 +124,38 @@ pub(super) fn set_team(
     .execute((key(hostname), &written, team))?;
     let new = Some(json!({ "hostname": &written, "team_assignment": team }));
     record(tx, (operation, TEAMS, &written), old, new, by)
+}
+
+pub(super) fn add_team(
+    tx: &Connection,
+    hostname: &str,
+    team: &str,
+    by: &Change,
+) -> Result<((), i64)> {
+    match device(tx, hostname)? {
+        Some((written, _)) => Err(team_exists(&written)),
+        None => set_team(tx, hostname, team, by),
+    }
+}
+
+pub(super) fn import_teams(
+    tx: &Connection,
+    teams: &[(String, String)],
+    by: &Change,
+) -> Result<(Imported, i64)> {
+    let (mut imported, mut last) = (Imported::default(), 0);
+    for (hostname, team) in teams {
+        match device(tx, hostname)? {
+            Some((_, before)) if before["team_assignment"] == **team => {
+                imported.unchanged += 1;
+                continue;
+            }
+            Some(_) => imported.changed += 1,
+            None => imported.new += 1,
+        }
+        last = set_team(tx, hostname, team, by)?.1;
+    }
+    Ok((imported, last))
 }
 
 pub(super) fn remove_team(tx: &Connection, hostname: &str, by: &Change) -> Result<((), i64)> {

@@ -196,6 +196,60 @@ async fn exports_are_whole_and_harmless() {
 }
 
 #[tokio::test]
+async fn exports_are_on_record() {
+    let world = World::new().await;
+    world.decide(&["a", "b"], |_, _| {}).await;
+    let path = "/api/v2/audit-logs/export?format=csv&hostname=router1&reason=audit%202026";
+    let csv = world.get(path).await;
+    assert_eq!(csv.text.lines().count(), 3);
+    let audit = "/api/v2/config-audit?table_name=exports";
+    let page = world.until(audit, |page| page["total"] == 2).await;
+    let (end, begin) = (&page["changes"][0], &page["changes"][1]);
+    assert_eq!(
+        begin["new_values"],
+        json!({"what": "audit", "format": "csv", "filters": {"hostname": "router1"}})
+    );
+    assert_eq!(end["new_values"], json!({"rows": 2, "ended": "complete"}));
+    assert_eq!(begin["record_key"], end["record_key"]);
+    assert_eq!(
+        (&begin["changed_by"], &begin["reason"], &begin["operation"]),
+        (
+            &json!("WEBUI_API_KEY"),
+            &json!("audit 2026"),
+            &json!("CREATE")
+        )
+    );
+
+    let changes = world.get("/api/v2/config-audit/export?format=csv").await;
+    assert!(
+        changes
+            .header("content-disposition")
+            .contains("config-audit.csv")
+    );
+    let mut reader = csv::Reader::from_reader(changes.text.as_bytes());
+    assert_eq!(reader.headers().unwrap().len(), 12);
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(&rows[0][11], end["row_hash"].as_str().unwrap());
+    let lines = world
+        .get("/api/v2/config-audit/export?operation=UPDATE")
+        .await;
+    let line: Value = serde_json::from_str(lines.text.lines().next().unwrap()).unwrap();
+    assert_eq!(line["operation"], "UPDATE");
+    world.until(audit, |page| page["total"] == 6).await;
+    let verified = world.get("/api/v2/config-audit/verify").await.is(200);
+    assert_eq!(
+        (&verified["intact"], &verified["rows"]),
+        (&json!(true), &json!(6))
+    );
+    let fields = world
+        .get("/api/v2/config-audit/export?format=xml")
+        .await
+        .problem(400);
+    assert_eq!(fields, ["format"]);
+}
+
+#[tokio::test]
 async fn an_export_goes_through_every_page() {
     let world = World::new().await;
     let texts: Vec<String> = (0..2500).map(|number| format!("m{number}")).collect();

@@ -20,7 +20,11 @@ async fn teams_are_imported() {
         .is(200);
     assert_eq!(
         dry,
-        json!({"dry_run": true, "new": 2, "changed": 1, "unchanged": 0})
+        json!({"dry_run": true, "new": 2, "changed": 1, "unchanged": 0, "changes": [
+            {"row": 0, "hostname": "FW1", "what": "changed", "before": "Net", "after": "Sec"},
+            {"row": 1, "hostname": "sw1", "what": "new", "after": "Net"},
+            {"row": 2, "hostname": "a,b", "what": "new", "after": "Zürich"},
+        ]})
     );
     assert_eq!(
         world.get("/api/v2/teams").await.is(200)["teams"]
@@ -58,6 +62,65 @@ async fn teams_are_imported() {
         .is(200);
     assert_eq!(audit["total"], 4);
     assert_eq!(audit["changes"][0]["reason"], "merge");
+}
+
+#[tokio::test]
+async fn a_team_is_given_once() {
+    let world = World::new().await;
+    let team = |host: &str| json!({"hostname": host, "team_assignment": "Net"});
+    let (one, other) = tokio::join!(
+        world.post("/api/v2/teams", team("fw1")),
+        world.post("/api/v2/teams", team("FW1"))
+    );
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409]);
+}
+
+#[tokio::test]
+async fn hosts_and_teams_are_filtered_and_paged() {
+    let world = World::new().await;
+    let csv = "hostname,team_assignment\nA1,Net\nb1,Net\nc1,Sec\nd1,Net\n";
+    import(&world, "/api/v2/teams/import", "text/csv", csv)
+        .await
+        .is(200);
+    import(&world, "/api/v2/dev-hosts/import", "text/csv", csv)
+        .await
+        .is(200);
+    for (path, list) in [("/api/v2/teams", "teams"), ("/api/v2/dev-hosts", "hosts")] {
+        let mut seen = Vec::new();
+        let mut page = world.get(&format!("{path}?limit=3")).await.is(200);
+        loop {
+            assert_eq!(page["total"], 4);
+            let rows = page[list].as_array().unwrap();
+            seen.extend(
+                rows.iter()
+                    .map(|row| row["hostname"].as_str().unwrap().to_owned()),
+            );
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            page = world
+                .get(&format!("{path}?limit=3&cursor={next}"))
+                .await
+                .is(200);
+        }
+        assert_eq!(seen, ["A1", "b1", "c1", "d1"]);
+        let found = world.get(&format!("{path}?text=a1")).await.is(200);
+        assert_eq!(
+            (&found["total"], &found[list][0]["hostname"]),
+            (&json!(1), &json!("A1"))
+        );
+        let fields = world.get(&format!("{path}?limit=0")).await.problem(400);
+        assert_eq!(fields, ["limit"]);
+    }
+    let sec = world.get("/api/v2/teams?text=sec").await.is(200);
+    assert_eq!(sec["teams"][0]["hostname"], "c1");
+    let older = world.get("/api/v1/teams").await.is(200);
+    assert!(
+        older.get("total").is_none() && older.get("next").is_none(),
+        "{older}"
+    );
 }
 
 #[tokio::test]

@@ -67,6 +67,104 @@ async fn a_setting_is_changed_reverted_and_unset() {
 }
 
 #[tokio::test]
+async fn a_setting_goes_back_to_any_change() {
+    let world = World::new().await;
+    let path = "/api/v2/config/moog_rate_limit";
+    for value in ["60", "70", "80"] {
+        world.put(path, json!({"value": value})).await.is(200);
+    }
+    world.delete(path).await.is(200);
+    let history = world
+        .get("/api/v2/config/history?key=moog_rate_limit")
+        .await
+        .is(200);
+    let ids: Vec<_> = history["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["id"].as_i64().unwrap())
+        .collect();
+    let back = async |body: Value| world.post(&format!("{path}/revert"), body).await;
+    let done = back(json!({"to": ids[2], "reason": "as it was"}))
+        .await
+        .is(200);
+    assert_eq!(
+        (&done["old_value"], &done["new_value"]),
+        (&Value::Null, &json!("70"))
+    );
+    let last = world.get("/api/v2/config/history").await.is(200);
+    assert_eq!(last["history"][0]["reason"], "as it was");
+    let done = back(json!({"to": ids[0]})).await.is(200);
+    assert_eq!(done["new_value"], Value::Null, "it was unset then");
+    world
+        .put("/api/v2/config/log_level", json!({"value": "debug"}))
+        .await
+        .is(200);
+    let other = world
+        .get("/api/v2/config/history?key=log_level")
+        .await
+        .is(200);
+    back(json!({"to": other["history"][0]["id"]}))
+        .await
+        .problem(404);
+    back(json!({"to": 999_999})).await.problem(404);
+    back(json!({"to": "last"})).await.problem(400);
+}
+
+#[tokio::test]
+async fn a_setting_says_what_it_is_and_where_it_comes_from() {
+    let world = World::new().await;
+    let keys = world.get("/api/v2/config").await.is(200)["keys"].clone();
+    for key in keys.as_array().unwrap() {
+        assert!(
+            key["description"].is_string() && key["roles"].is_array(),
+            "{key}"
+        );
+        match key["type"].as_str().unwrap() {
+            "choice" => assert!(key["choices"][0].is_string(), "{key}"),
+            _ => assert!(key["min"].is_number() && key["max"].is_number(), "{key}"),
+        }
+    }
+    let path = "/api/v2/config/moog_rate_limit";
+    let setting = world.get(path).await.is(200)["setting"].clone();
+    assert_eq!(setting["source"], "/etc/mutt/mutt.toml");
+    assert_eq!(setting["roles"], json!(["forwarder"]));
+    world.put(path, json!({"value": 75})).await.is(200);
+    let setting = world.get(path).await.is(200)["setting"].clone();
+    assert_eq!(
+        (
+            &setting["source"],
+            &setting["value"],
+            &setting["static_value"]
+        ),
+        (&json!("stored"), &json!("75"), &json!("50"))
+    );
+    let fixed = world.get("/api/v2/config/static").await.is(200);
+    assert_eq!(fixed["settings"][0]["restart_needed"], false);
+    assert_eq!(
+        fixed["secrets"][0],
+        json!({"name": "MOOG_API_KEY", "set": true, "values": 1, "source": "environment"})
+    );
+}
+
+#[tokio::test]
+async fn a_check_of_the_chain_is_shown_again_until_asked_afresh() {
+    let world = World::new().await;
+    let path = "/api/v2/config-audit/verify";
+    let first = world.get(path).await.is(200);
+    world
+        .put("/api/v2/config/log_level", json!({"value": "debug"}))
+        .await
+        .is(200);
+    assert_eq!(world.get(path).await.is(200), first);
+    let fresh = world.get(&format!("{path}?fresh=true")).await.is(200);
+    assert_eq!(
+        (&fresh["rows"], &fresh["intact"]),
+        (&json!(1), &json!(true))
+    );
+}
+
+#[tokio::test]
 async fn what_a_setting_may_not_be_is_said() {
     let world = World::new().await;
     for value in [

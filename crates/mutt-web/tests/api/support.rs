@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mutt_engine::{AuditRow, Decision, Dynamic, Engine, Outcome};
 use mutt_event::Batch;
 use mutt_http::{Keys, Limits, Server, WithPeer};
-use mutt_web::{ApiOptions, LoginLinks, WebMetrics};
+use mutt_web::{ApiOptions, LoginLinks, SecretState, StaticConfig, StaticSetting, WebMetrics};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -98,6 +98,7 @@ fn serve(
         cookie_secure: false,
         base: Dynamic::default(),
         remediation_backoff: Duration::from_mins(1),
+        statics: Arc::new(statics),
         metrics: WebMetrics::register(&mut registry),
         prometheus: None,
         version: "3.0.0",
@@ -261,6 +262,33 @@ impl World {
             assert!(start.elapsed() < PATIENCE, "{path} stays at {json}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+}
+
+/// As a process would say it.
+fn statics() -> StaticConfig {
+    StaticConfig {
+        settings: vec![StaticSetting {
+            name: "MOOG_RATE_LIMIT",
+            group: "Delivery",
+            value: "50".to_owned(),
+            origin: "file",
+            file: Some("/etc/mutt/mutt.toml".to_owned()),
+            default: "50",
+            allowed: "a whole number",
+            min: Some(1.0),
+            max: Some(1_000_000.0),
+            unit: "requests",
+            description: "The most requests.",
+            dynamic_key: Some("moog_rate_limit"),
+            restart_needed: false,
+        }],
+        secrets: vec![SecretState {
+            name: "MOOG_API_KEY",
+            set: true,
+            values: 1,
+            source: Some("environment".to_owned()),
+        }],
     }
 }
 

@@ -12,6 +12,8 @@ mod catalog;
 mod configuration;
 #[path = "../api/dead_letters.rs"]
 mod dead_letters;
+#[path = "../api/delivery.rs"]
+mod delivery;
 #[path = "../api/rules.rs"]
 mod rules;
 #[path = "../api/sessions.rs"]

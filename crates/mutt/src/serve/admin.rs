@@ -1,9 +1,11 @@
-//! What `GET /admin/config` shows: every value with its origin, no secret.
+//! What `GET /admin/config` and the API's `GET /config/static` show: every value with its origin, no
+//! secret.
 
 use std::sync::Arc;
 
-use mutt_config::{Secret, SecretStore};
-use mutt_engine::Dynamic;
+use mutt_config::{Origin, Secret, SecretStore, VARIABLES};
+use mutt_engine::{Dynamic, dynamic};
+use mutt_web::{SecretState, StaticConfig, StaticSetting};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
@@ -58,5 +60,55 @@ pub fn config(
             .collect();
         let vault = secrets.status().to_string();
         json!({"static": fixed, "dynamic": values, "secrets": known, "vault": vault})
+    })
+}
+
+/// Tells the static configuration.
+pub type Statics = Arc<dyn Fn() -> StaticConfig + Send + Sync>;
+
+/// What the API says of the settings at start, and of the secrets of the moment.
+pub fn statics(context: &Context, secrets: SecretStore) -> Statics {
+    let settings: Vec<StaticSetting> = VARIABLES
+        .iter()
+        .filter_map(|variable| {
+            let (value, origin) = context.loaded.origins.get(variable.name)?;
+            let mut keys = dynamic::KEYS.iter();
+            let dynamic_key = keys
+                .find(|key| key.variable == Some(variable.name))
+                .map(|key| key.name);
+            let (origin, file) = match origin {
+                Origin::Default => ("default", None),
+                Origin::Environment => ("environment", None),
+                Origin::File(path) => ("file", Some(path.display().to_string())),
+            };
+            Some(StaticSetting {
+                name: variable.name,
+                group: variable.group,
+                value: value.clone(),
+                origin,
+                file,
+                default: variable.default,
+                allowed: variable.allowed,
+                min: variable.bounds.map(|(min, _)| min),
+                max: variable.bounds.map(|(_, max)| max),
+                unit: variable.unit,
+                description: variable.description,
+                dynamic_key,
+                restart_needed: dynamic_key.is_none(),
+            })
+        })
+        .collect();
+    Arc::new(move || {
+        let now = secrets.current();
+        let secrets = Secret::ALL.into_iter().map(|secret| SecretState {
+            name: secret.name(),
+            set: !now.get(secret).is_empty(),
+            values: now.get(secret).len(),
+            source: now.source(secret).map(|source| source.to_string()),
+        });
+        StaticConfig {
+            settings: settings.clone(),
+            secrets: secrets.collect(),
+        }
     })
 }

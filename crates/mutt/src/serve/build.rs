@@ -148,8 +148,11 @@ impl Build<'_> {
         if let Some(metrics) = web_metrics
             && settings.server_port_webui != 0
         {
-            let base = context.loaded.dynamic();
-            let router = self.webui(base, metrics, registry.clone());
+            let (base, statics) = (
+                context.loaded.dynamic(),
+                admin::statics(context, self.secrets.clone()),
+            );
+            let router = self.webui(base, statics, metrics, registry.clone());
             self.serve(settings.server_port_webui, Role::Webui, router)?;
         }
         let reporter = Reporter {
@@ -173,7 +176,13 @@ impl Build<'_> {
     }
 
     /// The API, and the interface at every other path.
-    fn webui(&self, base: Dynamic, metrics: WebMetrics, registry: Arc<Registry>) -> axum::Router {
+    fn webui(
+        &self,
+        base: Dynamic,
+        statics: admin::Statics,
+        metrics: WebMetrics,
+        registry: Arc<Registry>,
+    ) -> axum::Router {
         let prometheus = self.settings.prometheus_url.as_ref();
         let api = mutt_web::ApiOptions {
             engine: self.engine.clone(),
@@ -182,6 +191,7 @@ impl Build<'_> {
             cookie_secure: self.settings.webui_cookie_secure,
             base,
             remediation_backoff: Duration::from_secs(self.settings.remediation_backoff_base),
+            statics,
             metrics,
             prometheus: prometheus.map(ToString::to_string),
             version: env!("CARGO_PKG_VERSION"),

@@ -17,9 +17,9 @@ use mutt_engine::{
     AlertQueue, ApiKey, ApiKeys, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit,
     CircuitPolicy, CircuitState, ClaimedAlert, Component, ConfigAuditRow, Counters, DeadLetter,
     DeadLetterFilter, DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError,
-    EventClaim, EventQueue, Flow, FlowCounts, LetterGroup, Limit, Live, NewApiKey, NewSession,
-    Outcomes, Permit, ProcessReport, Reported, Result, Session, Sessions, Settled, Span, Status,
-    StoreStatus, StoredAuditRow, WorkerKind, Workers,
+    EventClaim, EventQueue, Flow, FlowCounts, Imported, LetterGroup, Limit, Live, NewAlert,
+    NewApiKey, NewSession, Note, Outcomes, Permit, ProcessReport, Reported, Result, Retrying,
+    Session, Sessions, Settled, Span, Status, StoreStatus, StoredAuditRow, WorkerKind, Workers,
 };
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -232,6 +232,30 @@ impl Catalog for Faulty {
         self.inner.add_development_host(hostname, by).await
     }
 
+    async fn import_development_hosts(
+        &self,
+        hostnames: Vec<String>,
+        by: &Change,
+    ) -> Result<Imported> {
+        self.inner.import_development_hosts(hostnames, by).await
+    }
+
+    async fn add_device_team(&self, hostname: &str, team: &str, by: &Change) -> Result<()> {
+        self.inner.add_device_team(hostname, team, by).await
+    }
+
+    async fn import_device_teams(
+        &self,
+        teams: Vec<(String, String)>,
+        by: &Change,
+    ) -> Result<Imported> {
+        self.inner.import_device_teams(teams, by).await
+    }
+
+    async fn note(&self, note: Note, by: &Change) -> Result<()> {
+        self.inner.note(note, by).await
+    }
+
     async fn remove_development_host(&self, hostname: &str, by: &Change) -> Result<()> {
         self.inner.remove_development_host(hostname, by).await
     }
@@ -283,6 +307,14 @@ impl AlertQueue for Faulty {
     async fn alert_depth(&self) -> Result<u64> {
         self.check(&self.away)?;
         self.inner.alert_depth().await
+    }
+
+    async fn queue_alert(&self, alert: NewAlert) -> Result<()> {
+        self.inner.queue_alert(alert).await
+    }
+
+    async fn retries(&self, limit: usize) -> Result<(u64, Vec<Retrying>)> {
+        self.inner.retries(limit).await
     }
 }
 
@@ -374,6 +406,10 @@ impl Sessions for Faulty {
 impl Audit for Faulty {
     async fn audit_rows(&self, filter: AuditFilter) -> Result<Vec<StoredAuditRow>> {
         self.inner.audit_rows(filter).await
+    }
+
+    async fn recent_deliveries(&self, since: Timestamp, limit: usize) -> Result<Vec<DeliveryRow>> {
+        self.inner.recent_deliveries(since, limit).await
     }
 
     async fn count_audit_rows(&self, filter: AuditFilter) -> Result<u64> {
