@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 /// Events of one claim that are shown.
-const PER_CLAIM: u64 = 50;
+const PER_CLAIM: u64 = 100;
 
 /// Events that a process shows in a second, from its second second under load on. People read fewer;
 /// the rules' test bench keeps 2,000 a minute.
@@ -140,7 +140,7 @@ mod tests {
         let sampler = Sampler::default();
         let start = Instant::now();
         assert_eq!(sampler.every(10, start), 1);
-        assert_eq!(sampler.every(1_000, start), 20);
+        assert_eq!(sampler.every(1_000, start), 10);
         for _ in 0..399 {
             sampler.every(10, start);
         }
