@@ -1,4 +1,4 @@
-//! Real Redis, Sentinel, PostgreSQL and OpenBao servers of their own for tests and local set-ups.
+//! Real Redis, Sentinel, PostgreSQL, OpenBao and Prometheus servers of their own for tests and local set-ups.
 //!
 //! Each server listens on a loopback port of its own, keeps its files in a directory of its own,
 //! is ready when its constructor returns, and dies with the value or with the process that made
@@ -11,6 +11,7 @@ mod clock;
 mod openbao;
 mod postgres;
 mod process;
+mod prometheus;
 mod proxy;
 mod redis;
 mod resp;
@@ -21,6 +22,7 @@ pub use certificates::Certificates;
 pub use clock::{Clock, faketime};
 pub use openbao::{OpenBao, OpenBaoBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
+pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use sentinel::Sentinel;

@@ -1,8 +1,10 @@
 //! The outcomes that a Prometheus scraped from all processes of MUTT.
 //!
 //! `increase()` extrapolates to the ends of its window and overlooks what a process counted before
-//! its first scrape, so counters are read as they were at every step and subtracted here: exact for
-//! everything that was scraped. What a process counted after its last scrape nobody but MUTT knows.
+//! its first scrape, so the highest value within every step is read, and subtracted here: exact for
+//! everything that was scraped, also of a process that ended within a step, unless its successor
+//! counted more within that same step. What a process counted after its last scrape nobody but MUTT
+//! knows.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -19,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long after a failed attempt it is tried once more.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long an answer, good or bad, is believed.
-const FRESH: Duration = Duration::from_secs(10);
+const FRESH: Duration = Duration::from_secs(5);
 /// Steps of the last day.
 const FINE: i64 = 60;
 /// The last day in seconds.
@@ -29,10 +31,6 @@ const COARSE_STEPS: i64 = 2_000;
 /// A series that appears counts from zero if its process is not older than this beyond the step:
 /// Prometheus itself takes a series for gone after five minutes.
 const BORN: f64 = 300.0;
-
-/// Starts that differ by more, in seconds, are of different processes; the start of one is computed
-/// from a clock that may be set.
-const RESTART: f64 = 2.0;
 
 /// What ingestors count as failures of the service.
 const OURS: &str = "queue_full|redis_error|store_error";
@@ -78,7 +76,7 @@ impl Prometheus {
         })
     }
 
-    /// The outcomes of the last `minutes`, at most ten seconds old.
+    /// The outcomes of the last `minutes`, at most five seconds old.
     ///
     /// # Errors
     /// Says in words why there are none.
@@ -102,16 +100,23 @@ impl Prometheus {
             until,
             from: until - i64::from(minutes) * 60,
         };
-        let births = self.samples(
-            "process_start_time_seconds and on(job, instance) mutt_build_info",
-            range,
-        );
-        let ingest = format!(
-            "mutt_ingest_requests_total{{status=\"success\"}} or \
-             mutt_ingest_requests_total{{status=\"fail\",reason=~\"{OURS}\"}}"
-        );
-        let ingest = self.samples(&ingest, range);
-        let moog = self.samples("mutt_moog_requests_total", range);
+        let births = |step: i64| {
+            format!(
+                "max_over_time(process_start_time_seconds[{step}s]) \
+                 and on(job, instance) max_over_time(mutt_build_info[{step}s])"
+            )
+        };
+        let ingest = |step: i64| {
+            let highest = |labels: &str| {
+                format!("max_over_time(mutt_ingest_requests_total{{{labels}}}[{step}s])")
+            };
+            let failed = format!("status=\"fail\",reason=~\"{OURS}\"");
+            format!("{} or {}", highest("status=\"success\""), highest(&failed))
+        };
+        let moog = |step: i64| format!("max_over_time(mutt_moog_requests_total[{step}s])");
+        let births = self.samples(births, range);
+        let ingest = self.samples(ingest, range);
+        let moog = self.samples(moog, range);
         let (births, ingest, moog) = tokio::try_join!(births, ingest, moog)?;
         if ingest.is_empty() && moog.is_empty() {
             return Err("Prometheus knows no requests of MUTT; does it scrape it?".to_owned());
@@ -124,10 +129,15 @@ impl Prometheus {
     }
 
     /// Every series at every step: those of the last day in minutes, before in larger steps.
-    async fn samples(&self, query: &str, range: Range) -> Result<Vec<Matrix>, String> {
-        let mut all = self.range(query, range.fine(), range.until, FINE).await?;
+    async fn samples(
+        &self,
+        query: impl Fn(i64) -> String,
+        range: Range,
+    ) -> Result<Vec<Matrix>, String> {
+        let fine = query(FINE);
+        let mut all = self.range(&fine, range.fine(), range.until, FINE).await?;
         if let Some((from, until, step)) = range.coarse() {
-            let older = self.range(query, from, until, step).await?;
+            let older = self.range(&query(step), from, until, step).await?;
             let mut known: HashMap<_, _> = all
                 .drain(..)
                 .map(|matrix| (key(&matrix.metric), matrix))
@@ -329,24 +339,25 @@ fn outcomes(series: &[Matrix], births: &Births<'_>, range: Range) -> Series {
     let mut points = std::collections::BTreeMap::<i64, Outcomes>::new();
     for matrix in series {
         let good = matrix.label("status") == "success";
-        let mut before: Option<(f64, Option<f64>)> = None;
+        let mut before: Option<f64> = None;
         for (at, value) in matrix.samples() {
-            let began = births.at(matrix.process(), at);
             let new = match before {
-                // Another process, or a counter that fell: it began with zero.
-                Some((_, Some(then))) if began.is_some_and(|now| (now - then).abs() > RESTART) => {
-                    value
-                }
-                Some((before, _)) if value < before => value,
-                Some((before, _)) => value - before,
+                // A counter that fell began anew.
+                Some(before) if value < before => value,
+                Some(before) => value - before,
                 None if at <= range.from => 0.0,
-                // New as far as anybody knows.
-                None if began.is_none_or(|began| began > range.step_before(at) as f64 - BORN) => {
-                    value
+                None => {
+                    let began = births.at(matrix.process(), at);
+                    let before = range.step_before(at) as f64 - BORN;
+                    // New, as far as anybody knows; else it was only not scraped.
+                    if began.is_none_or(|began| began > before) {
+                        value
+                    } else {
+                        0.0
+                    }
                 }
-                None => 0.0,
             };
-            before = Some((value, began));
+            before = Some(value);
             #[allow(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -422,25 +433,6 @@ mod tests {
         assert_eq!(
             counted(&[(100_000, 50.0), (100_060, 7.0), (100_120, 8.0)], 0.0),
             8
-        );
-    }
-
-    #[test]
-    fn a_process_that_soon_counted_more_than_the_one_before_is_another() {
-        let process = [("job", "mutt"), ("instance", "a")];
-        let births = [series(
-            &process,
-            &[(100_000, 5.0), (100_060, 5.0), (100_120, 100_070.0)],
-        )];
-        let values = [(100_000, 3.0), (100_060, 4.0), (100_120, 6.0)];
-        let counted = [series(&process, &values)];
-        let all = outcomes(&counted, &Births::of(&births), RANGE).within(60);
-        assert_eq!(
-            all,
-            Outcomes {
-                good: 0,
-                bad: 1 + 6
-            }
         );
     }
 

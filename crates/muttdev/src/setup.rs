@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use mutt_testbed::{OpenBao, Postgres, faketime};
+use mutt_testbed::{OpenBao, Postgres, Prometheus, faketime};
 
 use crate::shell::{installed, run_it, target_dir};
 use crate::ui;
@@ -32,7 +32,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 14] = [
+const NEEDS: [Need; 15] = [
     need(Purpose::Build, "gcc", || installed("cc")),
     need(Purpose::Build, "make", || installed("make")),
     need(Purpose::Servers, "util-linux", || {
@@ -48,6 +48,7 @@ const NEEDS: [Need; 14] = [
     need(Purpose::Tests, "bsdutils", || installed("logger")),
     need(Purpose::Tests, "iproute2", || installed("ip")),
     need(Purpose::Tests, "libfaketime", || faketime().is_some()),
+    need(Purpose::Tests, "prometheus", Prometheus::is_installed),
     need(Purpose::Tests, "postgresql-client", || installed("psql")),
     // For the web interface: what builds it, and what it is tested in.
     need(Purpose::Tests, "nodejs", || installed("node")),

@@ -12,6 +12,7 @@ mod hosts;
 mod mock_moog;
 mod rules;
 mod send;
+mod slo;
 mod status;
 mod tail;
 mod top;
@@ -96,6 +97,8 @@ enum Command {
     Db(db::Db),
     /// What waits, who works, how the sink is
     Status(status::Status),
+    /// The service level objectives, and how fast their budgets burn
+    Slo(slo::Slo),
     /// Watch events as they are decided
     Tail(tail::Tail),
     /// Watch rates, queues and busy rules
@@ -137,6 +140,7 @@ impl Cli {
             Command::Audit(audit) => audit.run(&Context::new(global)?).await,
             Command::Db(db) => db.run(&Context::new(global)?).await,
             Command::Status(status) => status.run(&Context::new(global)?).await,
+            Command::Slo(slo) => slo.run(&Context::new(global)?).await,
             Command::Tail(tail) => tail.run(&Context::new(global)?).await,
             Command::Top(top) => top.run(&Context::new(global)?).await,
             Command::Bench(bench) => bench.run(global).await,
