@@ -12,6 +12,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use jiff::Timestamp;
 use mutt_engine::live::{LIVE_MESSAGE_CHARS, LiveBatch, LiveEvent};
+use mutt_engine::redecision::Redecided;
 use mutt_engine::{AuditRow, DeadLetter, EventClaim, NewAlert, Outcome, Reason, UnhandledPolicy};
 use mutt_event::json::{self, Rejected};
 use mutt_event::{Alert, EventView};
@@ -27,7 +28,7 @@ pub const UNHANDLED: &str = "Unhandled";
 /// What is decided by policy and not by a rule.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Whether events that no rule matched are audited too.
+    /// Whether events that no rule matched are audited too; those decided anew always are.
     pub audit_unhandled: bool,
     /// When unhandled events make a meta-alert.
     pub unhandled: UnhandledPolicy,
@@ -224,7 +225,9 @@ impl Decider {
             self.groups
                 .add(&view, environment, snapshot, policy, &mut self.buffer);
             self.count_hits(None);
-            let row = policy.audit_unhandled.then(|| AuditRow {
+            // The road of one that a person had decided anew ends in the audit, whatever the scope.
+            let audited = policy.audit_unhandled || Redecided::read(element).is_some();
+            let row = audited.then(|| AuditRow {
                 matched_rule_id: None,
                 rule_version: None,
                 handling_decision: UNHANDLED,

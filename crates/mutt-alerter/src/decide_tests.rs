@@ -1,4 +1,4 @@
-use mutt_engine::UnhandledScope;
+use mutt_engine::{UnhandledScope, redecision};
 use mutt_event::EventId;
 use mutt_rules::{Handling, MatchType, Mode, RuleDraft, RuleSet};
 
@@ -304,6 +304,24 @@ fn unmatched_events_are_audited_where_the_scope_is_all() {
     );
     assert_eq!(row.environment, "development");
     assert_eq!(outcome.unhandled.len(), 1);
+}
+
+#[test]
+fn an_event_decided_anew_is_audited_even_where_no_rule_matches() {
+    let snapshot = snapshot([rule(1, draft("down"))]);
+    let first = decide(&[event("h", "link down")], &snapshot).outcome.alerts;
+    let [alert] = &first[..] else {
+        panic!("{first:?}")
+    };
+    let again = redecision::event_of(&alert.element, Timestamp::now()).unwrap();
+    let elements = [event("h", "fan stopped").into_bytes(), again];
+    let snapshot = self::snapshot([rule(1, draft("up"))]);
+    let outcome = decide(&elements, &snapshot).outcome;
+    let [row] = &outcome.audit[..] else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((row.index, row.handling_decision), (1, UNHANDLED));
+    assert_eq!(row.event_id, redecision::id_of(alert.event_id, 1));
 }
 
 #[test]

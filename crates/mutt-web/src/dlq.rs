@@ -12,6 +12,7 @@ use mutt_engine::dead_letters::{DlqEntry, ReplayPolicy};
 use mutt_engine::{DeadLetterFilter, Dlq, Engine, LetterGroup, Reason};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
@@ -374,7 +375,8 @@ pub async fn show(
     Ok(Json(EntryShown::new(entry, &policy)))
 }
 
-/// Which entries a job is about; at least one of `ids`, `filter` and `all` must be given.
+/// Which entries a job is about; at least one of `ids`, `filter` and `all` must be given. With `ids` and
+/// `filter`, those of the ids that the filter chooses.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
@@ -388,6 +390,9 @@ pub struct Selection {
     reason: Option<String>,
     /// Entries per second, from 1; without it as fast as it goes.
     rate: Option<u32>,
+    /// How many entries are meant, as whoever orders it knows it; where there are more or fewer by now,
+    /// nothing is done (409).
+    expected: Option<u64>,
 }
 
 /// Which entries are replayed, and how.
@@ -404,6 +409,9 @@ pub struct Replay {
     reason: Option<String>,
     /// Entries per second, from 1; without it as fast as it goes.
     rate: Option<u32>,
+    /// How many entries are meant, as whoever orders it knows it; where there are more or fewer by now,
+    /// nothing is done (409).
+    expected: Option<u64>,
     /// `delivery` (the default): each goes back to where it failed, an alert with the same payload
     /// and the same `external_id`. `redecide`: the event of an alert is decided anew by today's rules,
     /// under an id of its own that names the first.
@@ -481,12 +489,23 @@ impl Selection {
                 },
                 ..filter
             },
-            shown: match (&self.ids, self.all) {
-                (_, true) => serde_json::json!({ "all": true }),
-                (Some(ids), _) => serde_json::json!({ "ids": ids.len() }),
-                _ => serde_json::json!({ "filter": self.filter }),
-            },
+            shown: self.shown(),
         })
+    }
+
+    /// As a job shows it.
+    fn shown(&self) -> Value {
+        if self.all {
+            return json!({ "all": true });
+        }
+        let mut shown = Map::new();
+        if let Some(ids) = &self.ids {
+            shown.insert("ids".to_owned(), ids.len().into());
+        }
+        if let Some(filter) = &self.filter {
+            shown.insert("filter".to_owned(), json!(filter));
+        }
+        shown.into()
     }
 }
 
@@ -523,6 +542,15 @@ async fn begin(
         let groups = api.engine.dead_letter_groups(queue, filter, u64::MAX);
         groups.await?.iter().map(|group| group.count).sum()
     };
+    if let Some(expected) = selection.expected.filter(|&expected| expected != total) {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            format!(
+                "{expected} entries were expected, and {total} are meant now; nothing was done, look \
+                 at them again"
+            ),
+        ));
+    }
     let order = Order {
         action,
         mode,
@@ -552,7 +580,8 @@ async fn begin(
     params(("queue" = String, Path, description = "`ingest`, `alerter`, `moog` or `dead`")),
     responses((status = 202, body = Accepted, headers(("Location" = String))),
         (status = 400, description = "Nothing is selected, or a filter is wrong"),
-        (status = 404, description = "There is no such queue")))]
+        (status = 404, description = "There is no such queue"),
+        (status = 409, description = "There are more or fewer entries than `expected`")))]
 pub async fn replay(
     State(api): State<Api>,
     Operator(caller): Operator,
@@ -566,6 +595,7 @@ pub async fn replay(
         all: replay.all,
         reason: replay.reason,
         rate: replay.rate,
+        expected: replay.expected,
     };
     begin(&api, caller, &name, selection, Action::Replay, mode).await
 }
@@ -577,7 +607,8 @@ pub async fn replay(
     params(("queue" = String, Path, description = "`ingest`, `alerter`, `moog` or `dead`")),
     responses((status = 202, body = Accepted, headers(("Location" = String))),
         (status = 400, description = "Nothing is selected, or the reason is missing"),
-        (status = 404, description = "There is no such queue")))]
+        (status = 404, description = "There is no such queue"),
+        (status = 409, description = "There are more or fewer entries than `expected`")))]
 pub async fn discard(
     State(api): State<Api>,
     Operator(caller): Operator,

@@ -16,6 +16,7 @@ use mutt_engine::{Change, DeadLetterFilter, Dlq, Engine};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::time::{Interval, MissedTickBehavior};
 use utoipa::ToSchema;
 
 use crate::Api;
@@ -115,7 +116,8 @@ pub struct JobView {
     left: u64,
     /// Entries per second at most; null is as fast as it goes.
     rate: Option<u32>,
-    /// `{"all": true}`, `{"ids": <how many>}` or `{"filter": {…}}`.
+    /// `{"all": true}`, or `ids` (how many were named), or `filter`; both where only those of the ids
+    /// are meant that the filter chooses.
     #[schema(value_type = Object)]
     selection: Value,
     /// Who ordered it.
@@ -161,31 +163,33 @@ impl Job {
         self.end.lock().0 == Phase::Running
     }
 
-    async fn run(&self, engine: &dyn Engine) {
-        let end = match self.steps(engine).await {
+    /// Does the work and notes how it ended, whatever way that is.
+    async fn run(&self, work: impl Future<Output = mutt_engine::Result<Phase>>) {
+        let unnoted = Unnoted(self);
+        let (phase, error) = match work.await {
             Ok(phase) => (phase, None),
             Err(error) => (Phase::Failed, Some(error.to_string())),
         };
-        *self.end.lock() = (end.0, Some(Timestamp::now()), end.1);
+        unnoted.0.ends(phase, error);
     }
 
-    async fn steps(&self, engine: &dyn Engine) -> mutt_engine::Result<Phase> {
+    fn ends(&self, phase: Phase, error: Option<String>) {
+        *self.end.lock() = (phase, Some(Timestamp::now()), error);
+    }
+
+    async fn steps(
+        &self,
+        engine: &dyn Engine,
+        filter: DeadLetterFilter,
+    ) -> mutt_engine::Result<Phase> {
         let Order {
-            queue,
-            selected,
-            rate,
-            total,
-            ..
+            queue, rate, total, ..
         } = &self.order;
         let step = rate.map_or(STEP, |rate| (rate as usize).clamp(1, STEP));
-        let mut pace = rate.map(|rate| {
-            tokio::time::interval(Duration::from_secs_f64(
-                step as f64 / f64::from(rate.max(1)),
-            ))
-        });
+        let mut pace = rate.map(|rate| pace(step, rate));
         // Entries that were come to and still lie there.
         let mut staying = 0;
-        let mut given = selected.filter.ids.as_ref().map(|ids| ids.chunks(step));
+        let mut given = filter.ids.as_ref().map(|ids| ids.chunks(step));
         loop {
             if let Some(pace) = &mut pace {
                 pace.tick().await;
@@ -197,9 +201,7 @@ impl Job {
                 Some(given) => given.next().map(<[String]>::to_vec).unwrap_or_default(),
                 // The oldest first: what comes in meanwhile stands behind what is meant.
                 None if self.seen.load(Ordering::Relaxed) < *total => {
-                    let entries = engine
-                        .dead_letters(*queue, &selected.filter, staying, step)
-                        .await?;
+                    let entries = engine.dead_letters(*queue, &filter, staying, step).await?;
                     entries.into_iter().map(|entry| entry.id).collect()
                 }
                 None => Vec::new(),
@@ -210,7 +212,7 @@ impl Job {
             let count = ids.len() as u64;
             let these = DeadLetterFilter {
                 ids: Some(ids),
-                ..DeadLetterFilter::default()
+                ..filter.clone()
             };
             let moved = self.act(engine, &these).await?;
             if moved < count && given.is_none() {
@@ -238,6 +240,28 @@ impl Job {
     }
 }
 
+/// A job whose end is not noted yet: one that is dropped like this (the work panicked, the process
+/// ends) has failed.
+struct Unnoted<'a>(&'a Job);
+
+impl Drop for Unnoted<'_> {
+    fn drop(&mut self) {
+        if self.0.is_running() {
+            let error = "it broke off; what it did stays done, and the log says why";
+            self.0.ends(Phase::Failed, Some(error.to_owned()));
+        }
+    }
+}
+
+/// A tick for each `step` entries at `rate` per second. One that comes late delays the next ones: a
+/// sink that is to get so many a second gets no burst after a stall.
+fn pace(step: usize, rate: u32) -> Interval {
+    let each = Duration::from_secs_f64(step as f64 / f64::from(rate.max(1)));
+    let mut pace = tokio::time::interval(each);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
 /// The jobs of this process.
 #[derive(Clone, Debug, Default)]
 pub struct Jobs {
@@ -249,7 +273,17 @@ impl Jobs {
     ///
     /// # Errors
     /// Too many run already.
-    pub fn begin(&self, engine: Arc<dyn Engine>, order: Order) -> Result<JobView> {
+    pub fn begin(&self, engine: Arc<dyn Engine>, mut order: Order) -> Result<JobView> {
+        // It may hold many ids, which nobody needs when the job has ended.
+        let filter = std::mem::take(&mut order.selected.filter);
+        let job = self.remember(order)?;
+        let view = job.view();
+        tokio::spawn(async move { job.run(job.steps(&*engine, filter)).await });
+        Ok(view)
+    }
+
+    /// A new job, in the place of the oldest that has ended.
+    fn remember(&self, order: Order) -> Result<Arc<Job>> {
         let job = Arc::new(Job {
             id: uuid::Uuid::now_v7().to_string(),
             order,
@@ -259,23 +293,21 @@ impl Jobs {
             stop: AtomicBool::new(false),
             end: Mutex::new((Phase::Running, None, None)),
         });
-        {
-            let mut jobs = self.jobs.lock();
-            if jobs.iter().filter(|job| job.is_running()).count() >= RUNNING_MAX {
-                return Err(ApiError::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    format!("{RUNNING_MAX} jobs run already; wait for one or abort it"),
-                )
-                .retry_after(5));
-            }
-            jobs.push_front(job.clone());
-            while jobs.len() > REMEMBERED {
-                jobs.pop_back();
-            }
+        let mut jobs = self.jobs.lock();
+        if jobs.iter().filter(|job| job.is_running()).count() >= RUNNING_MAX {
+            return Err(ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("{RUNNING_MAX} jobs run already; wait for one or abort it"),
+            )
+            .retry_after(5));
         }
-        let view = job.view();
-        tokio::spawn(async move { job.run(&*engine).await });
-        Ok(view)
+        if jobs.len() >= REMEMBERED
+            && let Some(oldest) = jobs.iter().rposition(|job| !job.is_running())
+        {
+            jobs.remove(oldest);
+        }
+        jobs.push_front(job.clone());
+        Ok(job)
     }
 
     fn find(&self, id: &str) -> Result<Arc<Job>> {
@@ -343,4 +375,69 @@ pub async fn abort(
     }
     job.stop.store(true, Ordering::Relaxed);
     Ok((StatusCode::ACCEPTED, Json(job.view())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn order() -> Order {
+        Order {
+            action: Action::Discard,
+            mode: None,
+            queue: Dlq::Moog,
+            selected: Selected {
+                filter: DeadLetterFilter::default(),
+                shown: Value::Null,
+            },
+            total: 1,
+            rate: None,
+            by: Change {
+                by: "ops".to_owned(),
+                reason: Some("r".to_owned()),
+                correlation_id: None,
+            },
+        }
+    }
+
+    #[test]
+    fn a_job_is_remembered_at_least_until_it_ends() {
+        let jobs = Jobs::default();
+        let running = jobs.remember(order()).unwrap();
+        let first_ended = jobs.remember(order()).unwrap();
+        first_ended.ends(Phase::Done, None);
+        for _ in 0..REMEMBERED {
+            jobs.remember(order()).unwrap().ends(Phase::Done, None);
+        }
+        assert!(jobs.find(&running.id).is_ok());
+        assert!(jobs.find(&first_ended.id).is_err());
+        assert_eq!(jobs.jobs.lock().len(), REMEMBERED);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_has_failed() {
+        let job = Jobs::default().remember(order()).unwrap();
+        let broken = job.clone();
+        let run = tokio::spawn(async move { broken.run(async { panic!("a test's own") }).await });
+        assert!(run.await.is_err());
+        let view = job.view();
+        assert_eq!(view.state, Phase::Failed);
+        assert!(view.error.is_some() && view.ended_at.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_stall_is_not_made_up_for() {
+        let mut pace = pace(1, 20);
+        pace.tick().await;
+        // Longer than several ticks.
+        std::thread::sleep(Duration::from_millis(300));
+        let stalled = Instant::now();
+        for _ in 0..3 {
+            pace.tick().await;
+        }
+        // The first is overdue; the others keep their distance.
+        assert!(stalled.elapsed() >= Duration::from_millis(95));
+    }
 }

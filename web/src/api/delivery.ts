@@ -76,7 +76,7 @@ export interface Job {
   moved: number;
   left?: number;
   rate?: number | null;
-  selection?: { all: true } | { filter: Filter } | { ids: number };
+  selection?: { all: true } | { ids?: number; filter?: Filter };
   by: string;
   reason?: string | null;
   correlation_id?: string | null;
@@ -119,9 +119,9 @@ const post = <T>(path: string, segments: Record<string, string>, body?: object) 
 export const queues = () => get<{ queues: Queue[] }>("/api/v2/dlq");
 export const entries = (queue: string, filter: Filter, cursor?: string) => get<Entries>("/api/v2/dlq/{queue}", { queue }, { ...filter, limit: 100, cursor });
 export const entry = (queue: string, id: string) => get<Entry>("/api/v2/dlq/{queue}/{id}", { queue, id });
-export const replay = async (queue: string, order: Selection & { mode?: Mode; reason?: string; rate?: number }) =>
+export const replay = async (queue: string, order: Selection & { mode?: Mode; reason?: string; rate?: number; expected?: number }) =>
   (await post<{ job: Job }>("/api/v2/dlq/{queue}/replay", { queue }, order)).job;
-export const discard = async (queue: string, order: Selection & { reason: string; rate?: number }) => (await post<{ job: Job }>("/api/v2/dlq/{queue}/discard", { queue }, order)).job;
+export const discard = async (queue: string, order: Selection & { reason: string; rate?: number; expected?: number }) => (await post<{ job: Job }>("/api/v2/dlq/{queue}/discard", { queue }, order)).job;
 
 export const jobs = () => get<{ jobs: Job[] }>("/api/v2/jobs");
 export const job = (id: string) => get<Job>("/api/v2/jobs/{id}", { id });

@@ -201,6 +201,65 @@ async fn discarding_needs_a_reason_and_is_audited() {
     );
 }
 
+#[tokio::test]
+async fn a_filter_holds_for_named_entries_too() {
+    let world = World::new().await;
+    let queue = "/api/v2/dlq/ingest";
+    bury(&world, Dlq::Ingest, Reason::Malformed, &["a", "b"]).await;
+    bury(&world, Dlq::Ingest, Reason::Shed, &["c"]).await;
+    let entries = world.get(queue).await.is(200);
+    let ids: Vec<_> = (0..3)
+        .map(|at| entries["entries"][at]["id"].clone())
+        .collect();
+    let body = json!({"ids": ids, "filter": {"reason": "malformed"}, "reason": "noise"});
+    let begun = world.post(&format!("{queue}/discard"), body).await.is(202);
+    let selection = &begun["job"]["selection"];
+    assert_eq!(
+        (&selection["ids"], &selection["filter"]["reason"]),
+        (&json!(3), &json!("malformed"))
+    );
+    let job = ended(&world, &begun).await;
+    assert_eq!(
+        (&job["state"], &job["moved"], &job["left"]),
+        (&json!("done"), &json!(2), &json!(1))
+    );
+    let left = world.get(queue).await.is(200);
+    assert_eq!(
+        (&left["depth"], &left["entries"][0]["reason"]),
+        (&json!(1), &json!("shed"))
+    );
+}
+
+#[tokio::test]
+async fn what_was_not_counted_is_not_moved() {
+    let world = World::new().await;
+    bury(&world, Dlq::Ingest, Reason::Malformed, &["a", "b"]).await;
+    bury(&world, Dlq::Ingest, Reason::Malformed, &["c"]).await;
+    for (action, which) in [
+        (
+            "discard",
+            json!({"all": true, "expected": 2, "reason": "noise"}),
+        ),
+        (
+            "replay",
+            json!({"filter": {"reason": "malformed"}, "expected": 2}),
+        ),
+    ] {
+        let path = format!("/api/v2/dlq/ingest/{action}");
+        let refused = world.post(&path, which.clone()).await.is(409);
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("2 entries were expected") && detail.contains("3 are meant"),
+            "{detail}"
+        );
+        assert_eq!(world.get("/api/v2/dlq/ingest").await.is(200)["depth"], 3);
+    }
+    assert_eq!(world.get("/api/v2/jobs").await.is(200)["jobs"], json!([]));
+    let body = json!({"all": true, "expected": 3, "reason": "noise"});
+    let begun = world.post("/api/v2/dlq/ingest/discard", body).await.is(202);
+    assert_eq!(ended(&world, &begun).await["moved"], 3);
+}
+
 /// Puts a page's rest behind it, by cursor, to the end; the messages.
 async fn to_the_end(world: &World, path: &str, mut page: Value) -> Vec<String> {
     let mut seen = Vec::new();

@@ -19,6 +19,11 @@ export interface Meant {
   filter: Filter;
 }
 
+/** An order about what matches says how many were shown: where there are more or fewer by now, the server refuses. */
+function order(meant: Meant): Selection & { expected?: number } {
+  return "ids" in meant.selection ? meant.selection : { ...meant.selection, expected: meant.number };
+}
+
 /** Entries per second that leave the sink half of its limit; undefined where no limit is known. */
 export function halfLimit(rate: { limit: number; period_s: number } | null | undefined): number | undefined {
   return rate ? Math.max(1, Math.floor(rate.limit / rate.period_s / 2)) : undefined;
@@ -37,7 +42,7 @@ function Sample({ meant }: { meant: Meant }) {
       <p>
         {meant.number === undefined
           ? `Every entry that matches: ${filterWords(meant.filter)}. The job counts them when it begins.`
-          : `${plural(meant.number, "entry is", "entries are")} meant. The selection is frozen now: what fails later is not touched.`}
+          : `${plural(meant.number, "entry is", "entries are")} meant. ${"ids" in meant.selection ? "" : "If there are more or fewer when you confirm, nothing is done. "}What fails later is not touched.`}
       </p>
       <ul className="dlq-sample">
         {meant.sample.map((entry) => (
@@ -71,7 +76,7 @@ export function ReplayOrder({ queue, meant, onClose, onJob }: { queue: string; m
       onConfirm={async (reason) => {
         const asNumber = shownRate.trim() === "" ? undefined : Number(shownRate);
         if (asNumber !== undefined && (!Number.isInteger(asNumber) || asNumber < 1)) throw new Error("Rate: a whole number from 1 is allowed, or nothing for no limit.");
-        onJob(await replay(queue, { ...meant.selection, mode: mode === "redecide" ? mode : undefined, rate: asNumber, reason: reason || undefined }));
+        onJob(await replay(queue, { ...order(meant), mode: mode === "redecide" ? mode : undefined, rate: asNumber, reason: reason || undefined }));
         void client.invalidateQueries({ queryKey: ["jobs"] });
       }}
     >
@@ -134,7 +139,7 @@ export function DiscardOrder({ queue, meant, onClose, onJob }: { queue: string; 
       type={meant.number === 1 ? undefined : meant.number === undefined ? "discard" : String(meant.number)}
       onClose={onClose}
       onConfirm={async (reason) => {
-        onJob(await discard(queue, { ...meant.selection, reason }));
+        onJob(await discard(queue, { ...order(meant), reason }));
         void client.invalidateQueries({ queryKey: ["jobs"] });
       }}
     >

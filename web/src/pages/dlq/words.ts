@@ -56,6 +56,7 @@ export function filterWords(filter: Filter): string {
 export function selectionWords(selection: Job["selection"]): string {
   if (!selection) return "–";
   if ("all" in selection) return "all";
-  if ("ids" in selection) return plural(selection.ids, "chosen entry", "chosen entries");
-  return filterWords(selection.filter);
+  const { ids, filter } = selection;
+  const parts = [ids === undefined ? "" : plural(ids, "chosen entry", "chosen entries"), filter ? filterWords(filter) : ""];
+  return parts.filter(Boolean).join(", of them ");
 }
