@@ -61,7 +61,15 @@ impl Api {
     }
 
     async fn request(&self, path: &str) -> Outcome<reqwest::Response> {
-        let mut request = self.http.get(format!("{}{path}", self.base));
+        self.answer(self.http.get(format!("{}{path}", self.base)), path)
+            .await
+    }
+
+    async fn answer(
+        &self,
+        mut request: reqwest::RequestBuilder,
+        path: &str,
+    ) -> Outcome<reqwest::Response> {
         if let Some(key) = &self.key {
             request = request.header("x-api-key", key.expose_secret());
         }
@@ -74,21 +82,20 @@ impl Api {
         })?;
         match answer.status().as_u16() {
             200..=299 => Ok(answer),
-            401 | 403 => Err(Failure::denied(format!(
+            403 => Err(Failure::denied(why(answer).await)),
+            401 => Err(Failure::denied(format!(
                 "{} does not accept the key; set WEBUI_API_KEY, or name the server's data \
                  directory with --data-dir",
                 self.base
             ))),
             status => {
-                let problem: serde_json::Value = answer.json().await.unwrap_or_default();
-                let why = ["detail", "error", "message"]
-                    .into_iter()
-                    .find_map(|name| problem[name].as_str())
-                    .map_or_else(String::new, |why| format!(": {why}"));
-                Err(Failure::failed(format!(
-                    "{}{path} answered {status}{why}",
-                    self.base
-                )))
+                let why = why(answer).await;
+                let text = format!("{}{path} answered {status}: {why}", self.base);
+                Err(match status {
+                    // What was asked for is wrong, and is said.
+                    400 | 404 | 409 => Failure::usage(why),
+                    _ => Failure::failed(text),
+                })
             }
         }
     }
@@ -104,6 +111,27 @@ impl Api {
             .map_err(|error| Failure::failed(format!("{path}: {error}")))
     }
 
+    /// Sends a JSON document, or none, and reads the one that is answered.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Outcome<T> {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .json(body);
+        // A selection of a long queue is counted before it is answered.
+        let answer = tokio::time::timeout(Duration::from_secs(35), self.answer(request, path))
+            .await
+            .map_err(|_| Failure::failed(format!("{} does not answer within 35 s", self.base)))??;
+        answer
+            .json()
+            .await
+            .map_err(|error| Failure::failed(format!("{path}: {error}")))
+    }
+
     /// Opens a stream of server-sent events.
     pub async fn stream(&self, path: &str) -> Outcome<Stream> {
         Ok(Stream {
@@ -111,6 +139,16 @@ impl Api {
             buffer: Vec::new(),
         })
     }
+}
+
+/// Why something was not done, as the API says it.
+async fn why(answer: reqwest::Response) -> String {
+    let status = answer.status();
+    let problem: serde_json::Value = answer.json().await.unwrap_or_default();
+    ["detail", "error", "message"]
+        .into_iter()
+        .find_map(|name| problem[name].as_str())
+        .map_or_else(|| status.to_string(), str::to_owned)
 }
 
 /// Server-sent events, one at a time.

@@ -5,6 +5,8 @@ mod support;
 use std::process::Output;
 use std::time::Duration;
 
+use mutt_engine::embedded::{Embedded, Mode};
+use mutt_engine::{DeadLetter, DeadLetters as _, Dlq, Reason, Workers as _};
 use mutt_forwarder::MockMoog;
 use mutt_forwarder::mock::Fault;
 use serde_json::{Value, json};
@@ -312,6 +314,118 @@ async fn dead_letters_are_listed_shown_replayed_and_discarded() {
     .await;
     ok(&mutt.run(&["dlq", "discard", "moog", "--all", "--why", "a test"]));
     until("an empty queue", async || entries().is_empty()).await;
+}
+
+#[tokio::test]
+async fn keys_are_made_listed_and_revoked() {
+    let mut mutt = Mutt::new(&[("WEBUI_API_KEY", "the-first-key")]);
+    let away = mutt.run(&["keys", "list"]);
+    assert_eq!(away.status.code(), Some(1));
+    assert!(err(&away).contains("nothing answers"), "{}", err(&away));
+    mutt.start().await;
+    let made = mutt.run(&[
+        "keys",
+        "create",
+        "noc",
+        "--role",
+        "operator",
+        "--reason",
+        "night shift",
+    ]);
+    let key = ok(&made).trim().to_owned();
+    assert!(
+        key.starts_with("mutt_") && !key.contains(char::is_whitespace),
+        "{key}"
+    );
+    let again = mutt.run(&["keys", "create", "noc", "--role", "viewer"]);
+    assert_eq!(again.status.code(), Some(2), "{}", err(&again));
+    let wrong = mutt.run(&["keys", "create", "x", "--role", "root"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let listed: Value = serde_json::from_str(&ok(&mutt.run(&["keys", "list", "--json"]))).unwrap();
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["role"]),
+        (&json!("noc"), &json!("operator"))
+    );
+    assert!(!listed.to_string().contains(&key));
+    assert!(ok(&mutt.run(&["keys", "list"])).contains("operator"));
+
+    // An operator makes no keys.
+    let mut command = mutt.command(&["keys", "list"]);
+    let denied = command.env("WEBUI_API_KEY", &key).output().unwrap();
+    assert_eq!(denied.status.code(), Some(4), "{}", err(&denied));
+    assert!(err(&denied).contains("operator"), "{}", err(&denied));
+
+    ok(&mutt.run(&["keys", "revoke", "noc", "--reason", "left"]));
+    assert_eq!(
+        mutt.run(&["keys", "revoke", "nobody"]).status.code(),
+        Some(2)
+    );
+    let listed: Value = serde_json::from_str(&ok(&mutt.run(&["keys", "list", "--json"]))).unwrap();
+    assert!(listed[0]["revoked_at"].is_string(), "{listed}");
+}
+
+#[tokio::test]
+async fn dead_letters_are_decided_anew_and_replayed_at_a_rate() {
+    let mut mutt = Mutt::new(&[("WEBUI_API_KEY", "the-first-key")]);
+    let event = json!({
+        "hostname": "r1", "message": "LINK-DOWN", "_event_id": "01920000-0000-7000-8000-000000000001",
+        "_received_at": "2026-01-02T03:04:05Z",
+    });
+    let alert = json!({
+        "hostname": "r1", "team_assignment": "Net", "message_body": "LINK-DOWN",
+        "raw_json": event.to_string(), "_event_id": event["_event_id"],
+    });
+    let engine = Embedded::open(mutt.data(), Mode::Tool).unwrap();
+    let letter = |detail: &str, element: &Value| DeadLetter {
+        reason: Reason::Refused,
+        detail: detail.to_owned(),
+        element: element.to_string().into_bytes(),
+    };
+    let letters = vec![letter("HTTP 404: no such team", &alert)];
+    engine.bury(Dlq::Moog, letters).await.unwrap();
+    let records = (0..3).map(|_| letter("no host", &json!({}))).collect();
+    engine.bury(Dlq::Ingest, records).await.unwrap();
+    engine.close().await;
+
+    let anew = mutt.run(&[
+        "dlq",
+        "replay",
+        "moog",
+        "--status",
+        "404",
+        "--host",
+        "R1",
+        "--redecide",
+    ]);
+    ok(&anew);
+    assert!(
+        err(&anew).contains("1 entry sent back to be decided anew"),
+        "{}",
+        err(&anew)
+    );
+    assert!(!ok(&mutt.run(&["dlq", "list", "moog"])).contains("404"));
+
+    mutt.start().await;
+    let none = mutt.run(&["dlq", "replay", "ingest", "--all", "--rate", "0"]);
+    assert_eq!(none.status.code(), Some(2));
+    let replayed = mutt.run(&[
+        "dlq", "replay", "ingest", "--all", "--rate", "100", "--why", "a test",
+    ]);
+    ok(&replayed);
+    assert!(
+        err(&replayed).contains("done: 3 replayed, 0 left"),
+        "{}",
+        err(&replayed)
+    );
+    let jobs: Value = serde_json::from_str(&ok(&mutt.run(&["dlq", "jobs", "--json"]))).unwrap();
+    assert_eq!(
+        (&jobs[0]["state"], &jobs[0]["reason"]),
+        (&json!("done"), &json!("a test"))
+    );
+    assert!(ok(&mutt.run(&["dlq", "jobs"])).contains("replay ingest"));
+    let id = jobs[0]["id"].as_str().unwrap();
+    let ended = mutt.run(&["dlq", "jobs", "--abort", id]);
+    assert_eq!(ended.status.code(), Some(2), "{}", err(&ended));
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! `mutt dlq`.
 
+mod jobs;
+
 use clap::{Args, Subcommand};
 use mutt_engine::dead_letters::DlqEntry;
 use mutt_engine::{DeadLetterFilter, Dlq as Queue, Engine, Reason};
 use serde_json::json;
 
+use crate::api::Target;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, Table};
@@ -12,7 +15,7 @@ use crate::output::{self, Table};
 /// Dead letter queues: what could not be handled, and why.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mutt dlq list\n  mutt dlq list moog --reason refused\n  mutt dlq replay moog --all\n  mutt dlq discard dead 17 --why 'test device'"
+    after_help = "Examples:\n  mutt dlq list\n  mutt dlq list moog --reason refused\n  mutt dlq replay moog --all\n  mutt dlq replay moog --status 404 --redecide --why 'rule 5 corrected'\n  mutt dlq replay moog --all --rate 20     as a job of the running server, 20 a second\n  mutt dlq jobs\n  mutt dlq discard dead 17 --why 'test device'"
 )]
 pub struct Dlq {
     #[command(subcommand)]
@@ -47,9 +50,17 @@ enum Command {
         queue: Queue,
         #[command(flatten)]
         which: Chosen,
+        /// Have events of alerts decided anew by today's rules, instead of delivering the same again
+        #[arg(long)]
+        redecide: bool,
+        /// At most so many a second, as a job of the running server; says how it goes until it ends
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        rate: Option<u32>,
         /// Why, for the audit trail
         #[arg(long)]
         why: Option<String>,
+        #[command(flatten)]
+        target: Target,
     },
     /// Throw entries away
     Discard {
@@ -62,6 +73,14 @@ enum Command {
         #[arg(long)]
         why: String,
     },
+    /// The jobs of the running server, or abort one
+    Jobs {
+        /// Abort the job with this id; what it did stays done
+        #[arg(long, value_name = "ID")]
+        abort: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
 /// Which entries are meant.
@@ -73,6 +92,28 @@ struct Which {
     /// Only entries that contain this text
     #[arg(long)]
     text: Option<String>,
+    /// Only entries whose last failure names this HTTP status
+    #[arg(long)]
+    status: Option<u16>,
+    /// Only entries of this host
+    #[arg(long)]
+    host: Option<String>,
+    /// Only alerts of this rule
+    #[arg(long, value_name = "ID")]
+    rule: Option<i64>,
+}
+
+impl Which {
+    fn filter(self) -> DeadLetterFilter {
+        DeadLetterFilter {
+            reason: self.reason,
+            text: self.text,
+            status: self.status,
+            hostname: self.host,
+            rule_id: self.rule,
+            ..DeadLetterFilter::default()
+        }
+    }
 }
 
 /// Entries by id, by filter, or all: something must be said.
@@ -83,7 +124,7 @@ struct Chosen {
     #[command(flatten)]
     which: Which,
     /// Every entry of the queue
-    #[arg(long, conflicts_with_all = ["ids", "reason", "text"])]
+    #[arg(long, conflicts_with_all = ["ids", "reason", "text", "status", "host", "rule"])]
     all: bool,
 }
 
@@ -91,13 +132,11 @@ impl Chosen {
     fn filter(self) -> Outcome<DeadLetterFilter> {
         let filter = DeadLetterFilter {
             ids: (!self.ids.is_empty()).then_some(self.ids),
-            reason: self.which.reason,
-            text: self.which.text,
-            ..DeadLetterFilter::default()
+            ..self.which.filter()
         };
         if filter.is_any() && !self.all {
             return Err(Failure::usage(
-                "say which entries: ids, --reason, --text or --all",
+                "say which entries: ids, --reason, --text, --status, --host, --rule or --all",
             ));
         }
         Ok(filter)
@@ -116,6 +155,27 @@ fn reason(name: &str) -> Result<Reason, String> {
 impl Dlq {
     /// Does it.
     pub async fn run(self, context: &Context) -> Outcome {
+        match self.command {
+            Command::Jobs { abort, target } => return jobs::show(context, &target, abort).await,
+            Command::Replay {
+                queue,
+                which,
+                redecide,
+                rate: Some(rate),
+                why,
+                target,
+            } => {
+                let order = jobs::Order {
+                    queue,
+                    filter: which.filter()?,
+                    redecide,
+                    rate,
+                    why,
+                };
+                return jobs::replay(context, &target, order).await;
+            }
+            _ => {}
+        }
         let engine = context.tool().await?;
         let result = self.command.run(context, &*engine).await;
         engine.close().await;
@@ -132,12 +192,7 @@ impl Command {
                 which,
                 limit,
             } => {
-                let filter = DeadLetterFilter {
-                    ids: None,
-                    reason: which.reason,
-                    text: which.text,
-                    ..DeadLetterFilter::default()
-                };
+                let filter = which.filter();
                 let entries = engine.dead_letters(queue, &filter, 0, limit).await?;
                 list(context, &entries);
                 let depth = engine.dlq_depth(queue).await?;
@@ -158,13 +213,25 @@ impl Command {
                 show(context, entry);
                 Ok(())
             }
-            Self::Replay { queue, which, why } => {
-                let count = engine
-                    .replay(queue, &which.filter()?, &Context::change(why))
-                    .await?;
-                report(context, "replayed", count);
+            Self::Replay {
+                queue,
+                which,
+                redecide,
+                why,
+                ..
+            } => {
+                let (filter, by) = (which.filter()?, Context::change(why));
+                if redecide {
+                    let count = engine.redecide(queue, &filter, &by).await?;
+                    report(context, "sent back to be decided anew", count);
+                } else {
+                    let count = engine.replay(queue, &filter, &by).await?;
+                    report(context, "replayed", count);
+                }
                 Ok(())
             }
+            // It asks the server, not the engine.
+            Self::Jobs { .. } => Ok(()),
             Self::Discard { queue, which, why } => {
                 let count = engine
                     .discard(queue, &which.filter()?, &Context::change(Some(why)))

@@ -9,6 +9,7 @@ mod demo;
 mod dlq;
 mod doctor;
 mod hosts;
+mod keys;
 mod mock_moog;
 mod rules;
 mod send;
@@ -89,6 +90,8 @@ enum Command {
     Teams(hosts::Teams),
     /// Look into dead letter queues, replay and discard
     Dlq(dlq::Dlq),
+    /// Make, list and revoke API keys
+    Keys(keys::Keys),
     /// Check, show and change configuration
     Config(config::Config),
     /// Check the record of changes
@@ -136,6 +139,7 @@ impl Cli {
             Command::Hosts(hosts) => hosts.run(&Context::new(global)?).await,
             Command::Teams(teams) => teams.run(&Context::new(global)?).await,
             Command::Dlq(dlq) => dlq.run(&Context::new(global)?).await,
+            Command::Keys(keys) => keys.run(&Context::new(global)?).await,
             Command::Config(config) => config.run(global).await,
             Command::Audit(audit) => audit.run(&Context::new(global)?).await,
             Command::Db(db) => db.run(&Context::new(global)?).await,
