@@ -24,10 +24,12 @@ use subtle::ConstantTimeEq as _;
 
 use crate::Api;
 use crate::cookie::Cookie;
+use crate::cookie::check_origin;
 use crate::error::{ApiError, Result};
 use crate::links::LoginLinks;
 use crate::request::{Caller, Meta, parameter};
 use crate::session::{self, SignedIn};
+use crate::throttle::{Throttle, counted};
 
 /// The name under which the key from the secrets acts.
 pub const FIRST_KEY: &str = "WEBUI_API_KEY";
@@ -35,12 +37,6 @@ pub const FIRST_KEY: &str = "WEBUI_API_KEY";
 const FRESH: Duration = Duration::from_secs(1);
 /// How often the use of a key is noted.
 const NOTED: Duration = Duration::from_mins(5);
-/// Wrong keys that an address may show at once.
-const BURST: f64 = 10.0;
-/// Wrong keys that an address may show per second after that.
-const RATE: f64 = 0.2;
-/// The most addresses that are remembered.
-const ADDRESSES: usize = 10_000;
 
 #[derive(Clone, Debug)]
 struct Known {
@@ -52,7 +48,8 @@ struct Known {
 #[derive(Debug, Default)]
 struct Cache {
     read: Option<Instant>,
-    keys: Arc<Vec<Known>>,
+    /// `None` until they were read once.
+    keys: Option<Arc<Vec<Known>>>,
 }
 
 /// Whose key it is.
@@ -94,13 +91,17 @@ impl Access {
         self.cache.lock().await.read = None;
     }
 
-    async fn stored(&self, engine: &dyn Engine) -> Arc<Vec<Known>> {
+    /// Stored keys as they were a second ago at most; the last known ones while the engine is away.
+    ///
+    /// # Errors
+    /// The engine is away and has not been read since the start: nobody is known to be wrong.
+    async fn stored(&self, engine: &dyn Engine) -> Result<Arc<Vec<Known>>> {
         let mut cache = self.cache.lock().await;
         if cache.read.is_none_or(|read| read.elapsed() >= FRESH) {
             match engine.api_keys().await {
                 Ok(keys) => {
                     let keys = keys.into_iter().filter(|key| key.revoked_at.is_none());
-                    cache.keys = Arc::new(
+                    cache.keys = Some(Arc::new(
                         keys.filter_map(|key| {
                             Some(Known {
                                 hash: from_hex(&key.hash)?,
@@ -109,25 +110,30 @@ impl Access {
                             })
                         })
                         .collect(),
-                    );
+                    ));
                 }
+                Err(error) if cache.keys.is_none() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(%error, "API keys cannot be read: the last known hold");
                 }
             }
             cache.read = Some(Instant::now());
         }
-        cache.keys.clone()
+        Ok(cache.keys.clone().unwrap_or_default())
     }
 
     /// Whose key this is.
-    async fn owner(&self, engine: &dyn Engine, key: &[u8]) -> Option<Owner> {
-        let shown: [u8; 32] = Sha256::digest(key).into();
+    async fn owner(
+        &self,
+        engine: &dyn Engine,
+        key: &[u8],
+        shown: [u8; 32],
+    ) -> Result<Option<Owner>> {
         if self.first.is_valid(key) {
-            return Some(first_owner(shown));
+            return Ok(Some(first_owner(shown)));
         }
         let mut owner = None;
-        for known in self.stored(engine).await.iter() {
+        for known in self.stored(engine).await?.iter() {
             if known.hash.ct_eq(&shown).into() {
                 owner = Some(Owner {
                     name: known.name.clone(),
@@ -136,21 +142,24 @@ impl Access {
                 });
             }
         }
-        owner
+        Ok(owner)
     }
 
     /// Whose key has this hash, if it is still valid.
-    pub async fn holder(&self, engine: &dyn Engine, hash: &[u8; 32]) -> Option<Owner> {
+    ///
+    /// # Errors
+    /// The keys could not be read since the start.
+    pub async fn holder(&self, engine: &dyn Engine, hash: &[u8; 32]) -> Result<Option<Owner>> {
         if self.first.has_hash(hash) {
-            return Some(first_owner(*hash));
+            return Ok(Some(first_owner(*hash)));
         }
-        let stored = self.stored(engine).await;
-        let known = stored.iter().find(|known| known.hash == *hash)?;
-        Some(Owner {
+        let stored = self.stored(engine).await?;
+        let known = stored.iter().find(|known| known.hash == *hash);
+        Ok(known.map(|known| Owner {
             name: known.name.clone(),
             role: known.role,
             hash: *hash,
-        })
+        }))
     }
 
     /// The owner of the key from the secrets that is valid now, if there is one.
@@ -163,16 +172,21 @@ impl Access {
     /// # Errors
     /// 401 where it is nobody's, 429 where too many wrong ones came from there.
     pub async fn shown(&self, engine: &dyn Engine, visitor: &Visitor, key: &[u8]) -> Result<Owner> {
-        self.admit(visitor)?;
-        match self.owner(engine, key).await {
-            Some(owner) => Ok(owner),
-            None => Err(self.wrong(visitor)),
+        let shown: [u8; 32] = Sha256::digest(key).into();
+        self.admit(visitor, &shown)?;
+        match self.owner(engine, key, shown).await? {
+            Some(owner) => {
+                self.throttle
+                    .succeeded(visitor.peer, &shown, Instant::now());
+                Ok(owner)
+            }
+            None => Err(self.wrong(visitor, &shown)),
         }
     }
 
-    /// Refuses an address that showed too many wrong keys.
-    pub fn admit(&self, visitor: &Visitor) -> Result<()> {
-        match self.throttle.wait(visitor.peer, Instant::now()) {
+    /// Refuses an address that showed too many wrong keys, where this one was not right before.
+    pub fn admit(&self, visitor: &Visitor, shown: &[u8; 32]) -> Result<()> {
+        match self.throttle.wait(visitor.peer, shown, Instant::now()) {
             None => Ok(()),
             Some(seconds) => Err(ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -183,12 +197,12 @@ impl Access {
     }
 
     /// Notes that something wrong was shown.
-    pub fn wrong(&self, visitor: &Visitor) -> ApiError {
+    pub fn wrong(&self, visitor: &Visitor, shown: &[u8; 32]) -> ApiError {
         let Visitor {
             peer,
             correlation_id,
         } = visitor;
-        self.throttle.failed(*peer, Instant::now());
+        self.throttle.failed(*peer, shown, Instant::now());
         tracing::warn!(%peer, correlation_id, "a wrong API key was shown");
         no_key()
     }
@@ -251,56 +265,6 @@ pub fn from_hex(text: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// Slows down whoever shows wrong keys: a bucket of failures for each address, which drains with
-/// time. While it is full nothing that the address shows is looked at.
-#[derive(Debug, Default)]
-struct Throttle {
-    failures: Mutex<HashMap<IpAddr, (f64, Instant)>>,
-}
-
-fn drained(failures: f64, since: Instant, now: Instant) -> f64 {
-    (failures - now.duration_since(since).as_secs_f64() * RATE).max(0.0)
-}
-
-impl Throttle {
-    /// How long the address has to wait, in seconds.
-    fn wait(&self, address: IpAddr, now: Instant) -> Option<u64> {
-        let failures = self.failures.lock();
-        let (count, since) = *failures.get(&address)?;
-        let over = drained(count, since, now) - (BURST - 1.0);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 1 and 5"
-        )]
-        (over > 0.0).then(|| (over / RATE).ceil().clamp(1.0, 60.0) as u64)
-    }
-
-    fn failed(&self, address: IpAddr, now: Instant) {
-        let mut failures = self.failures.lock();
-        if failures.len() >= ADDRESSES && !failures.contains_key(&address) {
-            failures.retain(|_, (count, since)| drained(*count, *since, now) > 0.0);
-            if failures.len() >= ADDRESSES {
-                // Nobody new is slowed down until there is room: rather that than forget the rest.
-                return;
-            }
-        }
-        let entry = failures.entry(address).or_insert((0.0, now));
-        *entry = (drained(entry.0, entry.1, now) + 1.0, now);
-    }
-}
-
-/// The address that failures are counted for: of IPv6 the network that one customer has.
-fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let bits = address.to_bits() & (u128::MAX << 64);
-            Ipv6Addr::from_bits(bits).into()
-        }
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// Somebody who is not known yet.
 #[derive(Debug)]
 pub struct Visitor {
@@ -355,7 +319,7 @@ pub enum Credential {
 impl Credential {
     async fn has_ended(&self, api: &Api) -> bool {
         match self {
-            Self::Key(hash) => api.access.holder(&*api.engine, hash).await.is_none(),
+            Self::Key(hash) => matches!(api.access.holder(&*api.engine, hash).await, Ok(None)),
             Self::Session(token) => session::has_ended(api, token).await,
         }
     }
@@ -363,16 +327,35 @@ impl Credential {
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// A body that goes on for as long as its reader may read: whose key is revoked, or who signs out,
-/// sees nothing more.
-fn until_ended(body: Body, api: Api, credential: Credential) -> Body {
-    let ended = async move {
+/// Streams that are open at a time: a connection each, of the thousands that the port has, so that
+/// there are always some left for health checks.
+pub const STREAMS_MAX: usize = 1000;
+
+/// A stream goes on for as long as its reader may read: whose key is revoked, or who signs out, sees
+/// nothing more. It ends with MUTT, which would wait for it in vain.
+fn until_ended(response: Response, api: Api, credential: Credential) -> Response {
+    let Ok(permit) = api.streams.clone().try_acquire_owned() else {
+        return ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{STREAMS_MAX} streams are open, more are not allowed"),
+        )
+        .retry_after(30)
+        .into_response();
+    };
+    let stop = api.stop.clone();
+    let revoked = async move {
         while !credential.has_ended(&api).await {
             tokio::time::sleep(FRESH).await;
         }
     };
-    let body = body.into_data_stream().take_until(Box::pin(ended));
-    Body::from_stream(body)
+    let ended = async move {
+        let _permit = permit;
+        tokio::select! {
+            () = revoked => {}
+            () = stop.cancelled_owned() => {}
+        }
+    };
+    response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(ended))))
 }
 
 /// Lets through who shows a valid key or, under v2, has a session.
@@ -385,6 +368,8 @@ pub async fn require_caller(State(api): State<Api>, mut request: Request, next: 
     let shown = key_in(&request, meta.v1);
     let in_query = matches!(shown, Some((_, true)));
     let owner = match shown {
+        // An image on a page of another site must not count as this visitor's wrong keys.
+        Some((_, true)) if check_origin(request.headers()).is_err() => Err(no_key()),
         Some((key, _)) => {
             let visitor = Visitor::of(request.extensions());
             let owner = api.access.shown(&*api.engine, &visitor, &key).await;
@@ -410,7 +395,7 @@ pub async fn require_caller(State(api): State<Api>, mut request: Request, next: 
     });
     let mut response = next.run(request).await;
     if response.headers().get(header::CONTENT_TYPE) == Some(&EVENT_STREAM) {
-        response = response.map(|body| until_ended(body, api, credential));
+        response = until_ended(response, api, credential);
     }
     if in_query {
         let warning = HeaderValue::from_static(
@@ -424,41 +409,6 @@ pub async fn require_caller(State(api): State<Api>, mut request: Request, next: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whoever_guesses_waits_and_is_forgiven() {
-        let throttle = Throttle::default();
-        let (guesser, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let start = Instant::now();
-        for _ in 0..10 {
-            assert_eq!(throttle.wait(guesser, start), None);
-            throttle.failed(guesser, start);
-        }
-        assert_eq!(throttle.wait(guesser, start), Some(5));
-        assert_eq!(throttle.wait(other, start), None);
-        let later = start + Duration::from_secs(6);
-        assert_eq!(throttle.wait(guesser, later), None);
-        throttle.failed(guesser, later);
-        assert!(throttle.wait(guesser, later).is_some());
-        assert_eq!(throttle.wait(guesser, later + Duration::from_mins(1)), None);
-    }
-
-    #[test]
-    fn addresses_are_bounded_and_networks_count_as_one() {
-        let throttle = Throttle::default();
-        let now = Instant::now();
-        for number in 0..20_000_u32 {
-            throttle.failed(IpAddr::from(number.to_be_bytes()), now);
-        }
-        assert_eq!(throttle.failures.lock().len(), ADDRESSES);
-        let one: IpAddr = "2001:db8::1".parse().unwrap();
-        let two: IpAddr = "2001:db8::2:3".parse().unwrap();
-        let far: IpAddr = "2001:db8:0:1::1".parse().unwrap();
-        assert_eq!(counted(one), counted(two));
-        assert_ne!(counted(one), counted(far));
-        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        assert_eq!(counted(mapped), IpAddr::from([192, 0, 2, 1]));
-    }
 
     #[test]
     fn a_stored_hash_is_read_back() {

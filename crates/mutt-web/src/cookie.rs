@@ -32,17 +32,19 @@ impl Cookie {
         }
     }
 
-    /// The token that a browser shows, if it can be one.
+    /// The token that a browser shows, if it can be one. Two cookies of that name are none: another
+    /// host of the site, or another port of this one, may have set the first.
     pub fn token(self, headers: &HeaderMap) -> Option<&str> {
-        headers
+        let mut shown = headers
             .get_all(header::COOKIE)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .find(|&(name, _)| name == self.name())
-            .map(|(_, token)| token)
-            .filter(|token| is_token(token))
+            .filter(|&(name, _)| name == self.name())
+            .map(|(_, token)| token);
+        let token = shown.next().filter(|token| is_token(token))?;
+        shown.all(|other| other == token).then_some(token)
     }
 
     /// `Set-Cookie` with this token, for so many seconds.
@@ -161,8 +163,10 @@ mod tests {
             secure.token(&headers(&[("cookie", &prefixed)])),
             Some(&*token)
         );
+        let two = format!("mutt_session={token}; mutt_session={}", "0".repeat(64));
         for wrong in [
             "",
+            &two,
             "mutt_session",
             "mutt_session=",
             "mutt_session=abc",

@@ -48,6 +48,7 @@ mod slo;
 mod static_config;
 mod status;
 mod stream;
+mod throttle;
 mod timeline;
 mod unhandled;
 mod verdicts;
@@ -58,6 +59,8 @@ use std::time::Duration;
 use axum::Router;
 use mutt_engine::{Dynamic, Engine};
 use mutt_http::Keys;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub use links::{LINK_VALID, LoginLinks};
 pub use metrics::WebMetrics;
@@ -86,6 +89,8 @@ pub struct ApiOptions {
     pub prometheus: Option<String>,
     /// The program's version.
     pub version: &'static str,
+    /// When MUTT ends: open streams end with it.
+    pub stop: CancellationToken,
 }
 
 impl std::fmt::Debug for ApiOptions {
@@ -117,6 +122,8 @@ struct Api {
     delivery: Arc<delivery::DeliveryCache>,
     verified: Arc<changes::VerifiedCache>,
     statics: Arc<dyn Fn() -> StaticConfig + Send + Sync>,
+    streams: Arc<Semaphore>,
+    stop: CancellationToken,
 }
 
 impl Api {
@@ -174,6 +181,8 @@ pub fn router(options: ApiOptions) -> Router {
         past,
         prometheus,
         insights: Arc::default(),
+        streams: Arc::new(Semaphore::new(access::STREAMS_MAX)),
+        stop: options.stop,
     };
     layers::around(openapi::routes(&api), metrics).with_state(api)
 }

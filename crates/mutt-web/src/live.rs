@@ -86,6 +86,9 @@ pub struct Moment {
     sampled: u64,
     /// Decided events in all.
     total: u64,
+    /// Why there will be nothing for this filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 struct View {
@@ -138,39 +141,58 @@ impl Moment {
             matched: 0,
             sampled: 0,
             total: 0,
+            error: None,
+        }
+    }
+
+    fn refused(filter: String, error: String) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::empty(filter)
         }
     }
 }
 
+/// What is to be streamed.
+#[derive(Default)]
+struct Asked {
+    status: bool,
+    views: Vec<View>,
+    /// Views that are not possible. Several tabs share a stream: one that asks for nonsense must not
+    /// blind the others.
+    refused: Vec<Moment>,
+}
+
 /// What is asked for: `status=true`, and `events=…` as often as there are views.
-fn asked(parameters: Vec<(String, String)>) -> Result<(bool, Vec<View>)> {
-    let (mut status, mut views) = (false, Vec::new());
+fn asked(parameters: Vec<(String, String)>) -> Result<Asked> {
+    let mut asked = Asked::default();
     for (name, value) in parameters {
         match name.as_str() {
             "status" => {
-                status = match value.as_str() {
+                asked.status = match value.as_str() {
                     "true" => true,
                     "false" => false,
                     _ => return Err(ApiError::field("status", "true or false is allowed")),
                 }
             }
-            "events" => views.push(View::new(value)?),
+            "events" if asked.views.len() >= VIEWS => {
+                let text = format!("at most {VIEWS} filters at a time: close a tab");
+                asked.refused.push(Moment::refused(value, text));
+            }
+            "events" => match View::new(value.clone()) {
+                Ok(view) => asked.views.push(view),
+                Err(error) => asked.refused.push(Moment::refused(value, error.text())),
+            },
             _ => {}
         }
     }
-    if views.len() > VIEWS {
-        return Err(ApiError::field(
-            "events",
-            format!("at most {VIEWS} views are allowed"),
-        ));
-    }
-    if !status && views.is_empty() {
+    if !asked.status && asked.views.is_empty() && asked.refused.is_empty() {
         return Err(ApiError::field(
             "status",
             "status=true or events=… is needed: what to stream",
         ));
     }
-    Ok((status, views))
+    Ok(asked)
 }
 
 /// One open stream.
@@ -244,7 +266,7 @@ fn every(period: Duration) -> Interval {
 /// Server-sent events for all tabs of a browser. With `status=true`, messages `status`: the status
 /// once a second. For each `events=` (the parameters of `/events/stream` as one encoded query string;
 /// at most 12), messages `events`: what its filter chose within a quarter of a second, at most
-/// 13 rows, with how many there were.
+/// 13 rows, with how many there were; or, once, `error`: why the filter is not possible.
 #[utoipa::path(get, path = "/stream", tag = "Status",
     params(
         ("status" = Option<bool>, Query, description = "Whether the status is sent"),
@@ -255,8 +277,15 @@ pub async fn all(
     _: Viewer,
     Params(parameters): Params<Vec<(String, String)>>,
 ) -> Result<Response> {
-    let (status, views) = asked(parameters)?;
-    let (mut ready, mut statuses) = (Vec::new(), None);
+    let Asked {
+        status,
+        views,
+        refused,
+    } = asked(parameters)?;
+    let refused = refused
+        .iter()
+        .filter_map(|moment| message("events", moment));
+    let (mut ready, mut statuses): (Vec<_>, _) = (refused.collect(), None);
     if status {
         let (now, later) = api.hub.watch().await;
         ready.push(status_message(&now));
@@ -308,11 +337,17 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert!(asked(vec![]).is_err());
         assert!(asked(vec![pair("status", "yes")]).is_err());
-        assert!(asked(vec![pair("events", "severity=9")]).is_err());
-        assert!(asked(vec![pair("events", "severity=many")]).is_err());
-        assert!(asked((0..13).map(|_| pair("events", "")).collect()).is_err());
-        let (status, views) = asked(vec![pair("status", "true"), pair("events", "")]).unwrap();
-        assert!(status);
-        assert_eq!(views.len(), 1);
+        let all = (0..13).map(|_| pair("events", ""));
+        let odd = ["severity=9", "severity=many"].map(|filter| pair("events", filter));
+        let asked = asked(
+            odd.into_iter()
+                .chain(all)
+                .chain([pair("status", "true")])
+                .collect(),
+        );
+        let asked = asked.unwrap();
+        assert!(asked.status);
+        assert_eq!((asked.views.len(), asked.refused.len()), (12, 3));
+        assert!(asked.refused.iter().all(|moment| moment.error.is_some()));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::http::header;
 use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
@@ -126,7 +127,12 @@ fn built(api: Option<&Api>) -> (Router<Api>, utoipa::openapi::OpenApi) {
     let v1 = closed(shared().merge(older())).merge(open());
     let v2 = closed(shared().merge(current()))
         .merge(open())
-        .routes(routes!(session::start, session::show, session::end))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(session::start, session::show, session::end))
+                // The one body that is read of people whom nobody knows.
+                .layer(DefaultBodyLimit::max(session::BODY_MAX)),
+        )
         .routes(routes!(document));
     let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", whole(v1))

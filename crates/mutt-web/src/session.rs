@@ -24,6 +24,8 @@ use crate::keys::RoleName;
 use crate::links::{Bearer, LINK_VALID};
 use crate::request::{Admin, Body};
 
+/// The largest body of a sign-in, in bytes.
+pub const BODY_MAX: usize = 4096;
 /// How long a session lives at most.
 const LIFETIME: Duration = Duration::from_hours(12);
 /// How long a session lives that nobody uses.
@@ -117,14 +119,12 @@ async fn of_token(api: &Api, token: &str) -> Result<Option<(Session, Owner)>> {
         return Ok(None);
     };
     let holder = match from_hex(&session.key_hash) {
-        Some(key) => api.access.holder(&*api.engine, &key).await,
+        Some(key) => api.access.holder(&*api.engine, &key).await?,
         None => None,
     };
     let Some(owner) = holder else {
         return Ok(None);
     };
-    note(api, &token_hash, session.clone());
-    api.access.note(&api.engine, &owner.name);
     Ok(Some((session, owner)))
 }
 
@@ -136,11 +136,16 @@ async fn signed_in<'a>(
     let Some(token) = api.access.sessions.cookie.token(headers) else {
         return Ok(None);
     };
-    let found = of_token(api, token).await?;
-    Ok(found.map(|(session, owner)| (token, session, owner)))
+    let Some((session, owner)) = of_token(api, token).await? else {
+        return Ok(None);
+    };
+    note(api, &hash(token), session.clone());
+    api.access.note(&api.engine, &owner.name);
+    Ok(Some((token, session, owner)))
 }
 
-/// Whether the session of a token is over. An engine that is away ends none.
+/// Whether the session of a token is over. An engine that is away ends none, and an open stream is
+/// no use: a browser that nobody looks at is signed out after an hour.
 pub async fn has_ended(api: &Api, token: &str) -> bool {
     matches!(of_token(api, token).await, Ok(None))
 }
@@ -217,6 +222,7 @@ impl Head {
 
 /// Whose key or link it is.
 async fn credential(api: &Api, visitor: &Visitor, body: SignIn) -> Result<Owner> {
+    let shown;
     let bearer = match (body.key, body.link) {
         (Some(key), None) => {
             return api
@@ -225,18 +231,21 @@ async fn credential(api: &Api, visitor: &Visitor, body: SignIn) -> Result<Owner>
                 .await;
         }
         (None, Some(link)) => {
-            api.access.admit(visitor)?;
+            shown = from_hex(&hash(&link)).unwrap_or_default();
+            api.access.admit(visitor, &shown)?;
+            // An engine that is away must not cost the link.
+            api.engine.api_keys().await?;
             api.access.links.redeem(&link, Instant::now())
         }
         _ => return Err(ApiError::bad("either key or link is needed")),
     };
     let owner = match bearer {
         Some(Bearer::First) => api.access.first(),
-        Some(Bearer::Key { hash }) => api.access.holder(&*api.engine, &hash).await,
+        Some(Bearer::Key { hash }) => api.access.holder(&*api.engine, &hash).await?,
         None => None,
     };
     owner.ok_or_else(|| {
-        api.access.wrong(visitor);
+        api.access.wrong(visitor, &shown);
         ApiError::new(
             StatusCode::UNAUTHORIZED,
             "this login link was used, is too old, or is of another process; sign in with a key",

@@ -72,19 +72,10 @@ async fn pages_the_api_and_health_are_on_one_port() {
 }
 
 #[tokio::test]
-async fn the_first_start_shows_the_way_in() {
+async fn a_login_link_is_for_a_terminal_only() {
+    // What a pipe or a journal is told stays there, for others to read.
     let mutt = Mutt::new(&[]);
     let serve = Serve::start(&mutt).await;
-    let first = serve.end();
-    let [line] = &first[..] else {
-        panic!("one line was expected: {first:?}");
-    };
-    let begin = format!("UI  http://{}/#/login/", mutt.webui.addr());
-    assert!(
-        line.starts_with(&begin) && line.ends_with("   valid 30 min, once"),
-        "{line}"
-    );
-    let serve = Serve::start(&mutt).await;
-    let second = serve.end();
-    assert!(second.is_empty(), "the key is known by now: {second:?}");
+    let printed = serve.end();
+    assert!(printed.is_empty(), "{printed:?}");
 }

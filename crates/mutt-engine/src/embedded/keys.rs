@@ -92,7 +92,7 @@ fn revoke(tx: &Connection, name: &str, by: &Change) -> Result<()> {
 #[async_trait]
 impl ApiKeys for Embedded {
     async fn api_keys(&self) -> Result<Vec<ApiKey>> {
-        self.readers
+        self.access_readers
             .run(|conn| {
                 let mut statement =
                     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM api_keys ORDER BY name"))?;

@@ -75,6 +75,8 @@ pub struct Embedded {
     readers: Readers,
     /// For claims alone, so that people's long queries never hold the pipeline up.
     claim_readers: Readers,
+    /// For keys and sessions, which no slow search may hold up.
+    access_readers: Readers,
     shared: Arc<Shared>,
     flow: Arc<flow::State>,
     workers: workers::Registry,
@@ -138,6 +140,7 @@ impl Embedded {
             writer,
             readers: Readers::new(directory.clone(), 3),
             claim_readers: Readers::new(directory.clone(), 1),
+            access_readers: Readers::new(directory.clone(), 1),
             directory,
             shared,
             flow,

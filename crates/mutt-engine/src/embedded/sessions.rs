@@ -49,7 +49,7 @@ impl Sessions for Embedded {
 
     async fn session(&self, token_hash: &str) -> Result<Option<Session>> {
         let token_hash = token_hash.to_owned();
-        self.readers
+        self.access_readers
             .run(move |conn| {
                 let now = config_audit::now().as_microsecond();
                 Ok(conn

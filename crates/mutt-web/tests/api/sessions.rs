@@ -226,15 +226,44 @@ async fn signing_in_is_for_our_own_pages_and_for_valid_keys() {
 #[tokio::test]
 async fn whoever_guesses_at_the_door_waits() {
     let world = World::new().await;
-    for _ in 0..10 {
-        let answer = signs_in(&world, &json!({ "key": "a guess" })).await;
-        answer.problem(401);
+    for number in 0..10 {
+        let guess = json!({ "key": format!("guess {number}") });
+        signs_in(&world, &guess).await.problem(401);
     }
     for body in [json!({ "key": KEY }), json!({ "link": "a guess" })] {
         let answer = signs_in(&world, &body).await;
         assert!(!answer.header("retry-after").is_empty(), "{answer:?}");
         answer.problem(429);
     }
+}
+
+#[tokio::test]
+async fn an_old_key_and_a_page_of_another_site_lock_nobody_out() {
+    let world = World::new().await;
+    // A script that was forgotten shows its key again and again, another one is right and goes on.
+    signs_in(&world, &json!({ "key": KEY })).await.is(200);
+    for _ in 0..20 {
+        signs_in(&world, &json!({ "key": "revoked" }))
+            .await
+            .problem(401);
+    }
+    // Pictures on a page of another site.
+    for number in 0..20 {
+        let url = format!("{}/api/v1/rules?api_key=guess{number}", world.base);
+        let answer = world.http.get(url).header("sec-fetch-site", "cross-site");
+        assert_eq!(answer.send().await.unwrap().status(), 401);
+    }
+    signs_in(&world, &json!({ "key": "new" }))
+        .await
+        .problem(401);
+    // Now somebody guesses: who was right before passes.
+    for number in 0..20 {
+        signs_in(&world, &json!({ "key": format!("guess {number}") })).await;
+    }
+    signs_in(&world, &json!({ "key": "one more" }))
+        .await
+        .problem(429);
+    signs_in(&world, &json!({ "key": KEY })).await.is(200);
 }
 
 #[tokio::test]

@@ -102,6 +102,7 @@ fn serve(
         metrics: WebMetrics::register(&mut registry),
         prometheus: None,
         version: "3.0.0",
+        stop: stop.clone(),
     };
     let router = mutt_http::fallbacks(axum::Router::new().merge(mutt_web::router(options)));
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();

@@ -195,6 +195,7 @@ impl Build<'_> {
             metrics,
             prometheus: prometheus.map(ToString::to_string),
             version: env!("CARGO_PKG_VERSION"),
+            stop: self.stop.clone(),
         };
         let state = state_router(
             Role::Webui.about(),

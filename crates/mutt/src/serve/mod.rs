@@ -8,6 +8,7 @@ mod objectives;
 mod report;
 pub mod signals;
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,13 +156,17 @@ pub async fn run(context: Context, global: &Global, roles: &[Role]) -> Outcome {
     end
 }
 
-/// Says where a browser is signed in: to people by itself, to machines as a line of the log.
+/// Says where a browser is signed in, to whoever sits at the terminal. A log is kept and read by others:
+/// there it says where the key is.
 fn say_link(settings: &Settings, link: &str) {
-    let url = format!("{}/#/login/{link}", local_url(settings));
-    if settings.log_json_enabled {
-        tracing::info!(url, "signs a browser in as admin: valid 30 min, once");
+    let url = local_url(settings);
+    if std::io::stdout().is_terminal() {
+        output::line(&format!("UI  {url}/#/login/{link}   valid 30 min, once"));
     } else {
-        output::line(&format!("UI  {url}   valid 30 min, once"));
+        tracing::info!(
+            url,
+            "the web UI takes an API key; the first is WEBUI_API_KEY, or the file webui_api_key in the data directory"
+        );
     }
 }
 
