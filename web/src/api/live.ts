@@ -17,6 +17,8 @@ export interface LiveBatch {
   matched: number;
   /** Decided events in all. */
   total: number;
+  /** Why there will be nothing for this filter. */
+  error?: string;
 }
 
 export interface Connection {

@@ -132,6 +132,7 @@ export default function TailPage() {
         )}
       </div>
       <Trouble />
+      {tail.refused && <Notice tone="warning">This filter shows nothing: {tail.refused}.</Notice>}
       {tail.rows.length > 0 ? (
         <TailList
           rows={tail.rows}

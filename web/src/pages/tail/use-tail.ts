@@ -18,6 +18,8 @@ export interface Tail {
   said: string;
   /** Whether anything was heard yet. */
   heard: boolean;
+  /** Why the server shows nothing for this filter. */
+  refused?: string;
 }
 
 const QUIET: Rates = { shown: 0, matched: 0, total: 0, about: false };
@@ -32,8 +34,10 @@ export function useTail(filter: string, held: boolean): Tail {
     holding.current = held;
   }, [held]);
 
+  const [refused, setRefused] = useState<{ filter: string; error: string }>();
   useLiveEvents(filter, true, (batch) => {
     heard.current = true;
+    if (batch.error) setRefused({ filter, error: batch.error });
     ring.current?.add(batch, Date.now());
   });
 
@@ -83,7 +87,7 @@ export function useTail(filter: string, held: boolean): Tail {
       ring.current = undefined;
     };
   }, [filter]);
-  return tail;
+  return refused?.filter === filter ? { ...tail, refused: refused.error } : tail;
 }
 
 /** Whether both look the same on the page. */
