@@ -15,8 +15,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mutt_engine::dead_letters::{DlqEntry, LetterGroup, LetterGroups, Remediated, ReplayPolicy};
+use mutt_engine::dead_letters::{
+    DlqEntry, LetterGroup, LetterGroups, Remediated, ReplayPolicy, event_in,
+};
 use mutt_engine::{Change, DeadLetter, DeadLetterFilter, DeadLetters, Dlq, EngineError, Result};
+use mutt_event::EventId;
 use serde_json::json;
 
 pub(crate) use entry::{Letter, Numbering};
@@ -95,6 +98,8 @@ struct Act<'a> {
     done: u64,
     /// Entries that were written down and not moved yet.
     recorded: u64,
+    /// Their events.
+    events: HashSet<EventId>,
 }
 
 impl Act<'_> {
@@ -169,7 +174,7 @@ impl Act<'_> {
 
     /// Writes down and moves entries that stand in the order of their places.
     async fn carry_out(&mut self, chosen: Vec<(Letter, Move)>) -> Result<bool> {
-        self.record(chosen.len() as u64).await?;
+        self.record(&chosen).await?;
         let (letters, mut moves): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
         let mut letters = letters.into_iter();
         while let Some(last) = moves.last() {
@@ -191,6 +196,9 @@ impl Act<'_> {
                 if let Some(wanted) = &mut self.wanted {
                     wanted.remove(&letter.id);
                 }
+                if let Some(event) = event_in(&letter.element) {
+                    self.events.remove(&event);
+                }
                 if !letter.is_named {
                     self.taken.took(&step.placed.entry);
                 }
@@ -203,13 +211,26 @@ impl Act<'_> {
         Ok(true)
     }
 
-    /// Makes sure that so many entries are written down.
-    async fn record(&mut self, entries: u64) -> Result<()> {
-        let new = entries.saturating_sub(self.recorded);
+    /// Makes sure that these entries are written down.
+    async fn record(&mut self, chosen: &[(Letter, Move)]) -> Result<()> {
+        let events: HashSet<EventId> = chosen
+            .iter()
+            .filter_map(|(letter, _)| event_in(&letter.element))
+            .filter(|event| !self.events.contains(event))
+            .collect();
+        // Where somebody else took some that are written down, others came in their place.
+        let new = (chosen.len() as u64)
+            .saturating_sub(self.recorded)
+            .max(events.len() as u64);
         if new == 0 {
             return Ok(());
         }
-        let old = json!({ "queue": self.queue.key(), "entries": new, "filter": self.filter });
+        let old = json!({
+            "queue": self.queue.key(),
+            "entries": new,
+            "filter": self.filter,
+            "events": events,
+        });
         let (operation, now) = match self.action {
             Action::Replay => ("UPDATE", Some(json!({ "replayed": new }))),
             Action::Redecide => ("UPDATE", Some(json!({ "redecided": new }))),
@@ -219,6 +240,7 @@ impl Act<'_> {
         let postgres = &self.shared.postgres;
         Box::pin(postgres.record(operation, TABLE, key, Some(old), now, self.by)).await?;
         self.recorded += new;
+        self.events.extend(events);
         Ok(())
     }
 }
@@ -241,12 +263,37 @@ impl Distributed {
             taken: Numbering::default(),
             done: 0,
             recorded: 0,
+            events: HashSet::new(),
         };
         act.run().await
     }
 
+    /// What is kept of each of the entries that are meant, from `offset`, at most `limit`.
+    async fn listed<T>(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        offset: u64,
+        limit: usize,
+        keep: fn(Letter, Dlq) -> T,
+    ) -> Result<Vec<T>> {
+        let keep = |letter| keep(letter, queue);
+        if filter.is_any()
+            && let Some(named) = self.named(queue, offset, limit, keep).await?
+        {
+            return Ok(named);
+        }
+        self.chosen(queue, filter, offset, limit, keep).await
+    }
+
     /// Entries at these places, where all of them have names.
-    async fn named(&self, queue: Dlq, offset: u64, limit: usize) -> Result<Option<Vec<Letter>>> {
+    async fn named<T>(
+        &self,
+        queue: Dlq,
+        offset: u64,
+        limit: usize,
+        keep: impl Fn(Letter) -> T,
+    ) -> Result<Option<Vec<T>>> {
         let mut reading = Reading::new(
             &self.shared,
             queue,
@@ -264,19 +311,20 @@ impl Distributed {
                 if !letter.is_named {
                     return Ok(None);
                 }
-                letters.push(letter);
+                letters.push(keep(letter));
             }
         }
     }
 
     /// Entries that a filter means.
-    async fn chosen(
+    async fn chosen<T>(
         &self,
         queue: Dlq,
         filter: &DeadLetterFilter,
         offset: u64,
         limit: usize,
-    ) -> Result<Vec<Letter>> {
+        keep: impl Fn(Letter) -> T,
+    ) -> Result<Vec<T>> {
         let ids = filter.ids.as_ref();
         let mut wanted: Option<HashSet<&str>> =
             ids.map(|ids| ids.iter().map(String::as_str).collect());
@@ -299,7 +347,7 @@ impl Distributed {
                 if skip > 0 {
                     skip -= 1;
                 } else if letters.len() < limit {
-                    letters.push(letter);
+                    letters.push(keep(letter));
                 }
             }
         }
@@ -345,19 +393,19 @@ impl DeadLetters for Distributed {
         offset: u64,
         limit: usize,
     ) -> Result<Vec<DlqEntry>> {
-        let named = if filter.is_any() {
-            self.named(queue, offset, limit).await?
-        } else {
-            None
-        };
-        let letters = match named {
-            Some(letters) => letters,
-            None => self.chosen(queue, filter, offset, limit).await?,
-        };
-        Ok(letters
-            .into_iter()
-            .map(|letter| letter.listed(queue))
-            .collect())
+        self.listed(queue, filter, offset, limit, Letter::listed)
+            .await
+    }
+
+    async fn dead_letter_ids(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.listed(queue, filter, offset, limit, |letter, _| letter.id)
+            .await
     }
 
     async fn dead_letter_groups(

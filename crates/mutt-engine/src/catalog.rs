@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mutt_event::EventId;
 use mutt_rules::{Rule, RuleChange, RuleDraft};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -140,6 +141,8 @@ pub struct ConfigAuditFilter {
     pub since: Option<Timestamp>,
     /// Changed before.
     pub until: Option<Timestamp>,
+    /// Rows about dead letters that name this event.
+    pub event_id: Option<EventId>,
     /// Rows with a smaller number.
     pub before_id: Option<i64>,
     /// So many of the newest are left out.

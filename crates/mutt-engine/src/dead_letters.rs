@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use mutt_event::EventId;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Change;
@@ -150,6 +151,9 @@ pub struct DeadLetterFilter {
     /// Only entries whose last failure names this HTTP status ([`status_in`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Only entries whose last failure names no HTTP status.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_status: bool,
     /// Only entries of this host (any ASCII case).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -188,14 +192,19 @@ impl DeadLetterFilter {
         self.reason.is_none_or(|wanted| wanted == reason)
             && self.since.is_none_or(|since| failed_at >= since)
             && self.until.is_none_or(|until| failed_at < until)
-            && self
-                .status
-                .is_none_or(|status| status_in(detail) == Some(status))
+            && self.means_status(detail)
             && self
                 .text
                 .as_ref()
                 .is_none_or(|text| memchr::memmem::find(element, text.as_bytes()).is_some())
             && self.means_message(element)
+    }
+
+    fn means_status(&self, detail: &str) -> bool {
+        match self.status {
+            None if !self.no_status => true,
+            wanted => status_in(detail) == wanted,
+        }
     }
 
     fn means_message(&self, element: &[u8]) -> bool {
@@ -221,13 +230,27 @@ impl DeadLetterFilter {
     }
 }
 
-/// The HTTP status (4xx or 5xx) that the words of a failure name: three digits that stand alone.
+/// The HTTP status (4xx or 5xx) that the words of a failure name: the three digits behind `HTTP `.
+/// Other numbers say other things: a port, a count, what the sink's answer quotes.
 pub fn status_in(detail: &str) -> Option<u16> {
-    detail
-        .split(|letter: char| !letter.is_ascii_alphanumeric())
-        .filter(|word| word.len() == 3)
-        .filter_map(|word| word.parse().ok())
-        .find(|status| (400..600).contains(status))
+    let (_, behind) = detail.split_once("HTTP ")?;
+    let digits = behind
+        .find(|letter: char| !letter.is_ascii_alphanumeric())
+        .map_or(behind, |end| &behind[..end]);
+    let status = digits.parse().ok()?;
+    (digits.len() == 3 && (400..600).contains(&status)).then_some(status)
+}
+
+/// The id of the event that an entry's message is, or is about; `None` where it names none.
+pub fn event_in(element: &[u8]) -> Option<EventId> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(rename = "_event_id")]
+        id: EventId,
+    }
+    serde_json::from_slice::<Named>(element)
+        .ok()
+        .map(|named| named.id)
 }
 
 /// Entries of a queue that failed alike.
@@ -321,6 +344,18 @@ pub trait DeadLetters: Send + Sync {
         limit: usize,
     ) -> Result<Vec<DlqEntry>>;
 
+    /// The ids of these entries, without holding their messages, however large they are.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn dead_letter_ids(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<String>>;
+
     /// Entries that a filter means, added up by reason and status. At most `most` entries, the
     /// oldest of the queue, are looked at.
     ///
@@ -380,7 +415,10 @@ mod tests {
     #[test]
     fn a_status_is_found_where_a_failure_names_one() {
         assert_eq!(status_in("HTTP 400: bad request"), Some(400));
-        assert_eq!(status_in("the sink answered 503"), Some(503));
+        assert_eq!(status_in("no key: HTTP 401"), Some(401));
+        assert_eq!(status_in("the queue held 503 entries"), None);
+        assert_eq!(status_in("HTTP 302: see line 404"), None);
+        assert_eq!(status_in("HTTP 4000"), None);
         assert_eq!(status_in("took 5003 ms, port 443x"), None);
         assert_eq!(status_in("connection refused"), None);
     }

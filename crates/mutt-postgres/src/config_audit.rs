@@ -237,6 +237,13 @@ fn condition(filter: &ConfigAuditFilter) -> (String, Parameters) {
         ),
         ("operation =", text(&filter.operation, text::WORD)),
         ("correlation_id =", text(&filter.correlation_id, text::KEY)),
+        (
+            "old_values @>",
+            filter.event_id.map(|id| {
+                let named = serde_json::json!({ "events": [id] });
+                (Box::new(named) as Parameter, Type::JSONB)
+            }),
+        ),
         ("changed_at >=", time(filter.since)),
         ("changed_at <", time(filter.until)),
         ("id <", number(filter.before_id)),

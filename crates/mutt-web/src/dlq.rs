@@ -1,6 +1,6 @@
 //! The dead letter queues: what lies there and why, and jobs that replay or discard.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use mutt_engine::dead_letters::{DlqEntry, ReplayPolicy};
 use mutt_engine::{DeadLetterFilter, Dlq, Engine, LetterGroup, Reason};
 use parking_lot::Mutex;
+use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -173,8 +174,8 @@ pub async fn overview(State(api): State<Api>, _: Viewer) -> Result<Json<Queues>>
 pub struct EntryQuery {
     /// `malformed`, `shed`, `poison`, `refused` or `retries_exhausted`.
     reason: Option<String>,
-    /// The HTTP status that the last failure names, 400 to 599.
-    status: Option<u16>,
+    /// The HTTP status that the last failure names, 400 to 599, or `none` where it names none.
+    status: Option<StatusFilter>,
     /// This host (any case).
     hostname: Option<String>,
     /// Alerts of this rule.
@@ -418,14 +419,61 @@ pub struct Replay {
     mode: Mode,
 }
 
+/// What a failure is to say of an HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(untagged)]
+enum StatusFilter {
+    /// This one, 400 to 599.
+    Code(u16),
+    /// Nothing.
+    Absent(NoStatus),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum NoStatus {
+    None,
+}
+
+// By hand: the address has it as text, a body as a number, and an error is to say what is allowed.
+impl<'de> Deserialize<'de> for StatusFilter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Status;
+
+        impl Visitor<'_> for Status {
+            type Value = StatusFilter;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("400 to 599, or \"none\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, code: u64) -> Result<StatusFilter, E> {
+                let code = u16::try_from(code);
+                code.map(StatusFilter::Code)
+                    .map_err(|_| E::invalid_value(Unexpected::Other("another number"), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<StatusFilter, E> {
+                if text == "none" {
+                    return Ok(StatusFilter::Absent(NoStatus::None));
+                }
+                let code = text.parse().map(StatusFilter::Code);
+                code.map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Status)
+    }
+}
+
 /// Entries by what they are.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelectionFilter {
     /// `malformed`, `shed`, `poison`, `refused` or `retries_exhausted`.
     reason: Option<String>,
-    /// The HTTP status that the last failure names, 400 to 599.
-    status: Option<u16>,
+    /// The HTTP status that the last failure names, 400 to 599, or `none` where it names none.
+    status: Option<StatusFilter>,
     /// This host (any case).
     hostname: Option<String>,
     /// Alerts of this rule.
@@ -441,17 +489,20 @@ pub struct SelectionFilter {
 impl SelectionFilter {
     fn checked(&self) -> Result<DeadLetterFilter> {
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if self
-            .status
-            .is_some_and(|status| !(400..600).contains(&status))
-        {
-            return Err(ApiError::field("status", "400 to 599 is allowed"));
-        }
+        let (status, no_status) = match self.status {
+            None => (None, false),
+            Some(StatusFilter::Absent(_)) => (None, true),
+            Some(StatusFilter::Code(code)) if (400..600).contains(&code) => (Some(code), false),
+            Some(StatusFilter::Code(_)) => {
+                return Err(ApiError::field("status", "400 to 599 is allowed, or none"));
+            }
+        };
         Ok(DeadLetterFilter {
             ids: None,
             reason: reason(self.reason.as_deref())?,
             text: some(&self.text),
-            status: self.status,
+            status,
+            no_status,
             hostname: some(&self.hostname),
             rule_id: self.rule_id,
             since: request::since("since", self.since.as_deref())?,

@@ -201,8 +201,9 @@ impl Job {
                 Some(given) => given.next().map(<[String]>::to_vec).unwrap_or_default(),
                 // The oldest first: what comes in meanwhile stands behind what is meant.
                 None if self.seen.load(Ordering::Relaxed) < *total => {
-                    let entries = engine.dead_letters(*queue, &filter, staying, step).await?;
-                    entries.into_iter().map(|entry| entry.id).collect()
+                    engine
+                        .dead_letter_ids(*queue, &filter, staying, step)
+                        .await?
                 }
                 None => Vec::new(),
             };
@@ -216,7 +217,7 @@ impl Job {
             };
             let moved = self.act(engine, &these).await?;
             if moved < count && given.is_none() {
-                let left = engine.dead_letters(*queue, &these, 0, step).await?;
+                let left = engine.dead_letter_ids(*queue, &these, 0, step).await?;
                 staying += left.len() as u64;
             }
             self.moved.fetch_add(moved, Ordering::Relaxed);

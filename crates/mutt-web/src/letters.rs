@@ -208,9 +208,8 @@ fn mask(value: &mut Value) -> bool {
         Value::Object(fields) => {
             let mut masked = false;
             for (name, value) in fields {
-                if is_secret(name) && !matches!(value, Value::Null | Value::Object(_)) {
-                    *value = MASK.into();
-                    masked = true;
+                if is_secret(name) {
+                    masked |= mask_all(value);
                 } else {
                     masked |= mask(value);
                 }
@@ -220,7 +219,7 @@ fn mask(value: &mut Value) -> bool {
         Value::Array(values) => values
             .iter_mut()
             .fold(false, |masked, value| mask(value) | masked),
-        Value::String(text) if text.starts_with('{') => {
+        Value::String(text) if text.trim_ascii_start().starts_with(['{', '[']) => {
             let Ok(mut inner) = serde_json::from_str::<Value>(text) else {
                 return false;
             };
@@ -231,6 +230,23 @@ fn mask(value: &mut Value) -> bool {
             masked
         }
         _ => false,
+    }
+}
+
+/// Masks every value, however deep. Says whether there was one.
+fn mask_all(value: &mut Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Object(fields) => fields
+            .values_mut()
+            .fold(false, |masked, value| mask_all(value) | masked),
+        Value::Array(values) => values
+            .iter_mut()
+            .fold(false, |masked, value| mask_all(value) | masked),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            *value = MASK.into();
+            true
+        }
     }
 }
 
@@ -314,6 +330,7 @@ mod tests {
         let raw = json!({"hostname": "h", "message": "m", "user": {"Pass-Word": "p"}, "keys": [{"api_key": 7}]});
         let alert = json!({
             "hostname": "h", "message_body": "m", "snmp_community": "public", "token": null,
+            "credentials": {"user": "deep", "list": ["deep", 8]}, "nested": " [{\"token\": \"deep\"}]",
             "rule_id": 5, "team_assignment": "Net", "raw_json": raw.to_string(),
         });
         let entry = entry(Dlq::Moog, Reason::Refused, 0, &alert.to_string());
@@ -322,6 +339,11 @@ mod tests {
         assert!(
             !text.contains("public") && !text.contains("\"p\"") && !text.contains(":7"),
             "{text}"
+        );
+        assert!(!text.contains("deep"), "{text}");
+        assert_eq!(
+            shown["payload"]["credentials"],
+            json!({"user": MASK, "list": [MASK, MASK]})
         );
         assert_eq!(shown["payload"]["raw_json"]["user"]["Pass-Word"], MASK);
         assert_eq!(shown["payload"]["raw_json"]["keys"][0]["api_key"], MASK);

@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use mutt_engine::audit::{DeliveryRow, StoredAuditRow};
+use mutt_engine::catalog::ConfigAuditFilter;
 use mutt_engine::dead_letters::DlqEntry;
 use mutt_engine::redecision::{Redecided, id_of};
-use mutt_engine::{AuditFilter, DeadLetterFilter, Dlq, Engine};
+use mutt_engine::{AuditFilter, ConfigAuditRow, DeadLetterFilter, Dlq, Engine};
 use mutt_event::EventId;
 use mutt_rules::{RuleSet, Subject};
 use serde::Serialize;
@@ -22,6 +23,9 @@ use crate::{Api, dlq};
 
 /// The most decisions of one event that are shown.
 const DECISIONS_MAX: u32 = 50;
+
+/// The most orders about one decision's dead letters that are shown, the newest.
+const MOVES_MAX: usize = 50;
 
 /// What became of one event.
 #[derive(Serialize, ToSchema)]
@@ -90,8 +94,8 @@ impl From<&DeliveryRow> for DeliveryView {
 pub struct Step {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// `received`, `decided`, `redecided` (a person had it decided anew), `delivered`,
-    /// `delivery_failed` or `dead_letter`.
+    /// `received`, `decided`, `redecided` (it is decided anew), `delivered`, `delivery_failed`,
+    /// `dead_letter`, or what a person ordered: `replay` or `discard`.
     what: &'static str,
     /// In words.
     detail: String,
@@ -113,20 +117,22 @@ pub async fn timeline(
     let id = event_id(&id)?;
     let engine = &*api.engine;
     let first = first_id(engine, id).await?;
-    let (mut rows, mut deliveries) = (Vec::new(), Vec::new());
+    let (mut rows, mut deliveries, mut orders) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..DECISIONS_MAX {
         let decided = id_of(first, number);
         let found = audit_rows(engine, decided).await?;
         let sent = engine.deliveries(decided).await?;
+        let moved = moves(engine, decided).await?;
         // Every decision but the first comes from a dead letter of the one before.
-        if number > 0 && found.is_empty() && sent.is_empty() {
+        if number > 0 && found.is_empty() && sent.is_empty() && moved.is_empty() {
             break;
         }
+        orders.extend(moved);
         rows.extend(found);
         deliveries.extend(sent);
     }
     let dead_letters = dead_letters(engine, first).await?;
-    if rows.is_empty() && deliveries.is_empty() && dead_letters.is_empty() {
+    if rows.is_empty() && deliveries.is_empty() && dead_letters.is_empty() && orders.is_empty() {
         return Err(ApiError::not_found(format!(
             "nothing is on record of event {id}"
         )));
@@ -139,7 +145,7 @@ pub async fn timeline(
     Ok(Json(Timeline {
         event_id: id,
         first_event_id: first,
-        steps: steps(&rows, &deliveries, &dead_letters),
+        steps: steps(&rows, &deliveries, &orders, &dead_letters),
         audit: rows
             .into_iter()
             .map(|row| AuditRowView::new(row, false))
@@ -163,6 +169,19 @@ async fn audit_rows(engine: &dyn Engine, id: EventId) -> Result<Vec<StoredAuditR
         ..AuditFilter::default()
     };
     let mut rows = engine.audit_rows(filter).await?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// What people did with dead letters that name this id, oldest first.
+async fn moves(engine: &dyn Engine, id: EventId) -> Result<Vec<ConfigAuditRow>> {
+    let filter = ConfigAuditFilter {
+        table_name: Some("dlq".to_owned()),
+        event_id: Some(id),
+        limit: MOVES_MAX,
+        ..ConfigAuditFilter::default()
+    };
+    let mut rows = engine.config_audit(&filter).await?;
     rows.reverse();
     Ok(rows)
 }
@@ -219,7 +238,12 @@ async fn why(
     ))
 }
 
-fn steps(rows: &[StoredAuditRow], deliveries: &[DeliveryRow], dead: &[DlqEntry]) -> Vec<Step> {
+fn steps(
+    rows: &[StoredAuditRow],
+    deliveries: &[DeliveryRow],
+    orders: &[ConfigAuditRow],
+    dead: &[DlqEntry],
+) -> Vec<Step> {
     let mut steps = Vec::new();
     if let Some(row) = rows.first() {
         let source = row.source.as_deref().unwrap_or("an unknown door");
@@ -278,6 +302,7 @@ fn steps(rows: &[StoredAuditRow], deliveries: &[DeliveryRow], dead: &[DlqEntry])
             ),
         });
     }
+    steps.extend(orders.iter().map(ordered));
     for entry in dead {
         steps.push(Step {
             at: entry.last_failed_at,
@@ -293,4 +318,34 @@ fn steps(rows: &[StoredAuditRow], deliveries: &[DeliveryRow], dead: &[DlqEntry])
     // Stable: what happened at one moment stays in the order of the road.
     steps.sort_by_key(|step| step.at);
     steps
+}
+
+/// A row of `config_audit_log` about dead letters.
+fn ordered(row: &ConfigAuditRow) -> Step {
+    let says = |name: &str| {
+        let new = row.new_values.as_ref();
+        new.is_some_and(|new| new[name].is_u64())
+    };
+    let (what, done) = if says("redecided") {
+        ("replay", "sent it to be decided anew")
+    } else if says("replayed") {
+        ("replay", "sent it back")
+    } else {
+        ("discard", "discarded it")
+    };
+    let queue = row
+        .old_values
+        .as_ref()
+        .and_then(|old| old["queue"].as_str());
+    let why = row.reason.as_ref().map(|why| format!(": {why}"));
+    Step {
+        at: row.changed_at,
+        what,
+        detail: format!(
+            "{} {done} from {}{}",
+            row.changed_by,
+            queue.unwrap_or("a dead letter queue"),
+            why.unwrap_or_default()
+        ),
+    }
 }

@@ -54,7 +54,8 @@ export interface Entries {
 
 export interface Filter {
   reason?: string;
-  status?: number;
+  /** `none`: the last failure names none. */
+  status?: number | "none";
   hostname?: string;
   rule_id?: number;
   text?: string;

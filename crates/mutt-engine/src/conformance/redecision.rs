@@ -29,6 +29,18 @@ async fn rows_of(engine: &dyn Engine, id: EventId) -> usize {
     engine.audit_rows(filter).await.expect("read").len()
 }
 
+/// Why a person moved the dead letters of an event.
+async fn orders_about(engine: &dyn Engine, id: EventId) -> Vec<String> {
+    let filter = ConfigAuditFilter {
+        table_name: Some("dlq".to_owned()),
+        event_id: Some(id),
+        limit: 10,
+        ..ConfigAuditFilter::default()
+    };
+    let rows = engine.config_audit(&filter).await.expect("rows");
+    rows.into_iter().filter_map(|row| row.reason).collect()
+}
+
 /// Decides a claim: audit rows at the time that their events say, and an alert of each.
 async fn decide(engine: &dyn Engine, claim: EventClaim, at: jiff::Timestamp) {
     let audit = claim
@@ -85,6 +97,11 @@ pub async fn an_alert_is_decided_anew(fixture: &dyn Fixture) {
     }
     decide(&*engine, claim, now()).await;
     for first in firsts {
+        assert_eq!(
+            orders_about(&*engine, first).await,
+            ["the rule is corrected"]
+        );
+        assert!(orders_about(&*engine, id_of(first, 1)).await.is_empty());
         assert_eq!(rows_of(&*engine, first).await, 1);
         assert_eq!(rows_of(&*engine, id_of(first, 1)).await, 1);
     }

@@ -99,6 +99,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ConfigAuditRow> {
 fn condition(filter: &ConfigAuditFilter) -> (String, Vec<Column>) {
     let text = |text: &Option<String>| text.clone().map(Column::from);
     let time = |time: Option<Timestamp>| time.map(|time| time.as_microsecond().into());
+    let event = filter.event_id.map(|id| Column::from(id.to_string()));
     let (mut sql, mut values) = ("true".to_owned(), Vec::new());
     for (condition, value) in [
         ("table_name = ?", text(&filter.table_name)),
@@ -112,6 +113,16 @@ fn condition(filter: &ConfigAuditFilter) -> (String, Vec<Column>) {
         ("correlation_id = ?", text(&filter.correlation_id)),
         ("changed_at >= ?", time(filter.since)),
         ("changed_at < ?", time(filter.until)),
+        (
+            // Nearly every row ends here, unread.
+            "instr(old_values, ?) > 0",
+            event.clone(),
+        ),
+        (
+            "EXISTS (SELECT 1 FROM json_each(iif(json_valid(old_values), old_values, '{}'),
+                 '$.events') WHERE value = ?)",
+            event,
+        ),
         ("id < ?", filter.before_id.map(Column::from)),
     ] {
         if let Some(value) = value {

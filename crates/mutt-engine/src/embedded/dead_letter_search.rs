@@ -94,6 +94,23 @@ impl Search {
         Ok(entries)
     }
 
+    /// The ids of entries from `offset`, at most `limit`.
+    pub(super) fn ids(&self, conn: &Connection, offset: u64, limit: usize) -> Result<Vec<String>> {
+        let (mut skip, mut ids) = (offset, Vec::new());
+        if limit == 0 {
+            return Ok(ids);
+        }
+        self.each(conn, ", id", false, |row| {
+            if skip > 0 {
+                skip -= 1;
+                return Ok(None);
+            }
+            ids.push(row.get::<_, i64>(4)?.to_string());
+            Ok((ids.len() == limit).then_some(()))
+        })?;
+        Ok(ids)
+    }
+
     /// Entries by reason and status; the `most` oldest of the queue are looked at.
     pub(super) fn groups(&self, conn: &Connection, most: u64) -> Result<Vec<LetterGroup>> {
         let mut groups = LetterGroups::default();

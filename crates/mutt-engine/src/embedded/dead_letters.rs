@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use mutt_event::Batch;
+use mutt_event::{Batch, EventId};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use crate::catalog::Change;
 use crate::changes::{Operation, Record};
 use crate::dead_letters::{
     DeadLetter, DeadLetterFilter, DeadLetters, Dlq, DlqEntry, LetterGroup, Reason, Remediated,
-    ReplayPolicy,
+    ReplayPolicy, event_in,
 };
 use crate::error::{EngineError, Result};
 use crate::redecision;
@@ -84,6 +84,8 @@ struct Moved {
     /// Entries that went to `mutt:dlq:dead`.
     poison: u64,
     discarded: u64,
+    /// Events that a person's order moved.
+    events: Vec<EventId>,
 }
 
 /// One entry as it is taken out of its queue.
@@ -161,6 +163,9 @@ fn replay(
             continue;
         };
         moved.replayed += 1;
+        if back != Back::Counted {
+            moved.events.extend(event_in(&taken.element));
+        }
         taken.history.replays += u32::from(back == Back::Counted);
         if let Some(event) = event {
             // What failed was the delivery of what was decided before.
@@ -274,7 +279,10 @@ fn act(
         Action::Redecide => replay(tx, queue, ids, Back::Redecided, now, &mut moved)?,
         Action::Discard => {
             for &id in ids {
-                moved.discarded += u64::from(take(tx, queue, id, false)?.is_some());
+                if let Some(taken) = take(tx, queue, id, false)? {
+                    moved.discarded += 1;
+                    moved.events.extend(event_in(&taken.element));
+                }
             }
         }
     }
@@ -285,7 +293,12 @@ fn act(
             Action::Redecide => (Operation::Update, Some(json!({ "redecided": entries }))),
             Action::Discard => (Operation::Delete, None),
         };
-        let old = json!({ "queue": queue.key(), "entries": entries, "filter": filter });
+        let old = json!({
+            "queue": queue.key(),
+            "entries": entries,
+            "filter": filter,
+            "events": moved.events,
+        });
         let key = Some(queue.name());
         record_change(
             tx,
@@ -377,6 +390,19 @@ impl DeadLetters for Embedded {
         let search = Search::new(queue, filter);
         self.readers
             .run(move |conn| search.entries(conn, offset, limit))
+            .await
+    }
+
+    async fn dead_letter_ids(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        let search = Search::new(queue, filter);
+        self.readers
+            .run(move |conn| search.ids(conn, offset, limit))
             .await
     }
 

@@ -90,6 +90,15 @@ async fn dead_letters_are_grouped_listed_and_shown() {
         (page["entries"].as_array().unwrap().len(), &page["next"]),
         (1, &Value::Null)
     );
+    for (status, count) in [("none", 2), ("400", 2), ("404", 0)] {
+        let path = format!("/api/v2/dlq/alerter?status={status}");
+        let page = world.get(&path).await.is(200);
+        assert_eq!(page["entries"].as_array().unwrap().len(), count, "{status}");
+    }
+    for status in ["200", "any", "-400"] {
+        let path = format!("/api/v2/dlq/alerter?status={status}");
+        world.get(&path).await.problem(400);
+    }
     let shed = world
         .get("/api/v2/dlq/mutt:dlq:alerter?reason=shed&text=Shed")
         .await
@@ -148,7 +157,8 @@ async fn a_job_replays_what_was_selected() {
     let world = World::new().await;
     bury(&world, Dlq::Alerter, Reason::Shed, &["a", "b"]).await;
     bury(&world, Dlq::Alerter, Reason::Poison, &["c"]).await;
-    let body = json!({"filter": {"reason": "shed"}, "reason": "the burst is over"});
+    let body =
+        json!({"filter": {"reason": "shed", "status": "none"}, "reason": "the burst is over"});
     let begun = world.post("/api/v2/dlq/alerter/replay", body).await;
     let location = begun.header("location").to_owned();
     let begun = begun.is(202);
@@ -258,6 +268,57 @@ async fn what_was_not_counted_is_not_moved() {
     let body = json!({"all": true, "expected": 3, "reason": "noise"});
     let begun = world.post("/api/v2/dlq/ingest/discard", body).await.is(202);
     assert_eq!(ended(&world, &begun).await["moved"], 3);
+}
+
+#[tokio::test]
+async fn what_a_person_did_with_it_is_on_the_road_of_an_event() {
+    let world = World::new().await;
+    let ids = [mutt_event::EventId::new(), mutt_event::EventId::new()];
+    let letters = ids.iter().map(|id| DeadLetter {
+        reason: Reason::Poison,
+        detail: "broken".to_owned(),
+        element: format!(r#"{{"hostname":"h","message":"m","_event_id":"{id}"}}"#).into_bytes(),
+    });
+    world
+        .engine
+        .bury(Dlq::Alerter, letters.collect())
+        .await
+        .unwrap();
+    let entries = world.get("/api/v2/dlq/alerter").await.is(200);
+    let body = json!({"ids": [entries["entries"][0]["id"]], "reason": "noise"});
+    let begun = world
+        .post("/api/v2/dlq/alerter/discard", body)
+        .await
+        .is(202);
+    assert_eq!(ended(&world, &begun).await["moved"], 1);
+
+    let gone = world
+        .get(&format!("/api/v2/events/{}", ids[0]))
+        .await
+        .is(200);
+    let step = &gone["timeline"][0];
+    assert_eq!(
+        (step["what"].as_str(), gone["timeline"][1].is_null()),
+        (Some("discard"), true)
+    );
+    let detail = step["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("WEBUI_API_KEY") && detail.ends_with("noise"),
+        "{detail}"
+    );
+    let other = world
+        .get(&format!("/api/v2/events/{}", ids[1]))
+        .await
+        .is(200);
+    assert_eq!(other["timeline"][0]["what"], "dead_letter");
+    let changes = world
+        .get("/api/v2/config-audit?table_name=dlq")
+        .await
+        .is(200);
+    assert_eq!(
+        changes["changes"][0]["old_values"]["events"],
+        json!([ids[0].to_string()])
+    );
 }
 
 /// Puts a page's rest behind it, by cursor, to the end; the messages.
@@ -452,7 +513,10 @@ async fn an_event_is_decided_anew() {
             .iter()
             .map(|step| step["what"].as_str().unwrap())
             .collect();
-        assert_eq!(steps, ["received", "decided", "redecided", "decided"]);
+        // The order is written down with its step, before or after the time that the event notes.
+        let road: Vec<_> = steps.iter().filter(|what| **what != "replay").collect();
+        assert_eq!(road, [&"received", &"decided", &"redecided", &"decided"]);
+        assert_eq!(steps.len(), 5, "{steps:?}");
     }
 }
 

@@ -36,7 +36,8 @@ const FILTERS = ["reason", "status", "hostname", "rule_id", "text", "since", "un
 function filterOf(url: DlqUrl): Wanted {
   const filter: Wanted = {};
   if (url.reason) filter.reason = url.reason;
-  if (/^\d+$/.test(url.status)) filter.status = Number(url.status);
+  if (url.status === "none") filter.status = "none";
+  else if (/^\d+$/.test(url.status)) filter.status = Number(url.status);
   if (url.hostname) filter.hostname = url.hostname;
   if (/^\d+$/.test(url.rule_id)) filter.rule_id = Number(url.rule_id);
   if (url.text) filter.text = url.text;
@@ -54,7 +55,7 @@ function known(queue: Queue | undefined, filter: Wanted): number | undefined {
   if (names.length === 0) return queue.depth;
   if (!queue.complete || names.some((name) => name !== "reason" && name !== "status")) return undefined;
   return queue.groups
-    .filter((group) => (!filter.reason || group.reason === filter.reason) && (filter.status === undefined || group.status === filter.status))
+    .filter((group) => (!filter.reason || group.reason === filter.reason) && (filter.status === undefined || (group.status ?? "none") === filter.status))
     .reduce((sum, group) => sum + group.count, 0);
 }
 
@@ -102,7 +103,7 @@ export function Entries({ queue, url, set, onJob }: { queue: Queue | undefined; 
         <b>
           {name}
           {url.reason ? ` · ${reasonWords(url.reason)}` : ""}
-          {url.status ? ` · ${url.status}` : ""}
+          {url.status ? ` · ${url.status === "none" ? "no status" : url.status}` : ""}
         </b>
         <span className="quiet">{QUEUES[name]?.about}</span>
       </p>

@@ -14,7 +14,7 @@ import { QUEUES, reasonWords } from "./words";
 type Row = Group & { queue: string };
 
 export function groupLink(queue: string, group?: Pick<Group, "reason" | "status">) {
-  return link("/dlq", { queue, reason: group?.reason, status: group?.status });
+  return link("/dlq", { queue, reason: group?.reason, status: group && (group.status ?? "none") });
 }
 
 export function Groups({ queues }: { queues: Queue[] }) {

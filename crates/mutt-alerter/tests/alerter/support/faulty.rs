@@ -334,6 +334,18 @@ impl DeadLetters for Faulty {
         self.inner.dead_letters(queue, filter, offset, limit).await
     }
 
+    async fn dead_letter_ids(
+        &self,
+        queue: Dlq,
+        filter: &DeadLetterFilter,
+        offset: u64,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.inner
+            .dead_letter_ids(queue, filter, offset, limit)
+            .await
+    }
+
     async fn dead_letter_groups(
         &self,
         queue: Dlq,
