@@ -25,7 +25,8 @@ pub struct World {
     #[allow(dead_code, reason = "not every test binary signs in")]
     pub links: LoginLinks,
     stop: CancellationToken,
-    _store: crate::store::Store,
+    #[allow(dead_code, reason = "most tests only keep it")]
+    pub store: crate::store::Store,
 }
 
 impl Drop for World {
@@ -125,7 +126,7 @@ impl World {
             keys,
             links,
             stop,
-            _store: store,
+            store,
         }
     }
 

@@ -4,6 +4,7 @@
 
 #[path = "../api/audit.rs"]
 mod audit;
+mod away;
 #[path = "../api/bench.rs"]
 mod bench;
 #[path = "../api/catalog.rs"]

@@ -16,7 +16,7 @@ const APP: &str = "mutt_app";
 const DATABASE: &str = "api";
 
 pub struct Store {
-    _redis: Redis,
+    pub redis: Redis,
     _postgres: Postgres,
 }
 
@@ -60,7 +60,7 @@ pub async fn open() -> (Arc<dyn Engine>, Store) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let store = Store {
-        _redis: redis,
+        redis,
         _postgres: postgres,
     };
     (engine, store)
