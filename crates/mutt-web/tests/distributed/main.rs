@@ -15,6 +15,7 @@ mod configuration;
 mod dead_letters;
 #[path = "../api/delivery.rs"]
 mod delivery;
+mod processes;
 #[path = "../api/rules.rs"]
 mod rules;
 #[path = "../api/sessions.rs"]

@@ -17,7 +17,29 @@ const DATABASE: &str = "api";
 
 pub struct Store {
     pub redis: Redis,
-    _postgres: Postgres,
+    postgres: Postgres,
+}
+
+impl Store {
+    /// The engine of one more process.
+    pub async fn engine(&self, pod: &str) -> Arc<dyn Engine> {
+        let engine = Distributed::open(Options {
+            redis: RedisOptions::new(self.redis.host(), self.redis.port()),
+            postgres: options(&self.postgres, APP),
+            names: Names::default(),
+            pod: pod.into(),
+            wait_replicas: 0,
+            allow_unsafe: false,
+            spool: None,
+        })
+        .unwrap();
+        let start = Instant::now();
+        while let Err(error) = engine.ready().await {
+            assert!(start.elapsed() < PATIENCE, "{error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        engine
+    }
 }
 
 fn options(server: &Postgres, user: &str) -> PostgresOptions {
@@ -44,24 +66,6 @@ pub async fn open() -> (Arc<dyn Engine>, Store) {
     migrate::migrate(&options(&postgres, postgres.superuser()), APP)
         .await
         .unwrap();
-    let engine = Distributed::open(Options {
-        redis: RedisOptions::new(redis.host(), redis.port()),
-        postgres: options(&postgres, APP),
-        names: Names::default(),
-        pod: "api".into(),
-        wait_replicas: 0,
-        allow_unsafe: false,
-        spool: None,
-    })
-    .unwrap();
-    let start = Instant::now();
-    while let Err(error) = engine.ready().await {
-        assert!(start.elapsed() < PATIENCE, "{error}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let store = Store {
-        redis,
-        _postgres: postgres,
-    };
-    (engine, store)
+    let store = Store { redis, postgres };
+    (store.engine("api").await, store)
 }
