@@ -166,7 +166,7 @@ pub fn needs_attention(attention: &[Attention], colour: bool) -> Vec<String> {
                 "warning" => ("! ", Style::Yellow),
                 _ => ("i ", Style::Dim),
             };
-            let text = format!("{mark} {}: {} {}", item.severity, item.title, item.detail);
+            let text = format!("{mark} {}: {}. {}", item.severity, item.title, item.detail);
             output::paint(colour, style, &output::harmless(text.trim_end()))
         })
         .collect()
