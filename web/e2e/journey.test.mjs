@@ -119,17 +119,24 @@ for (const engine of ENGINES) {
       const group = page.getByRole("row", { name: /refused.*404/ });
       await group.waitFor();
       await sink(world, undefined);
-      await group.getByRole("link", { name: "refused" }).click();
       const entry = page.getByRole("row", { name: /no return/ });
-      await entry.getByRole("checkbox", { name: "Select this row" }).check();
-      await button("Replay 1 selected…").click();
-      const dialog = page.getByRole("dialog", { name: "Replay from moog" });
-      await dialog.getByText("1 entry is meant.").waitFor();
-      await dialog.getByLabel("Reason").fill("the sink knows cellars again");
-      await dialog.getByRole("button", { name: "Replay 1 entry" }).click();
-      await dialog.waitFor({ state: "detached" });
-      await place("Job").getByText("done", { exact: true }).waitFor();
-      await place("Job").getByText("1 of 1 sent back").waitFor();
+      const gone = page.getByText(/^(No entry matches this filter|Nothing waits in )/);
+      // Remediation may put it aside for good between two looks: then it is in the next queue.
+      await until("the dead letter sent back", async () => {
+        await goTo("Dead letters");
+        await group.getByRole("link", { name: "refused" }).click();
+        await entry.or(gone).waitFor();
+        if (await gone.isVisible()) return false;
+        await entry.getByRole("checkbox", { name: "Select this row" }).check();
+        await button("Replay 1 selected…").click();
+        const dialog = page.getByRole("dialog", { name: /^Replay from (moog|dead)$/ });
+        await dialog.getByText("1 entry is meant.").waitFor();
+        await dialog.getByLabel("Reason").fill("the sink knows cellars again");
+        await dialog.getByRole("button", { name: "Replay 1 entry" }).click();
+        await dialog.waitFor({ state: "detached" });
+        await place("Job").getByText("done", { exact: true }).waitFor();
+        return place("Job").getByText("1 of 1 sent back").isVisible();
+      });
       await page.getByRole("search").getByLabel(/^Search events/).fill("no return");
       await page.keyboard.press("Enter");
       await heading("Events");

@@ -9,8 +9,9 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-const mutt = process.env.MUTT_BIN ?? join(root, "target/debug/mutt");
-const muttdev = process.env.MUTTDEV_BIN ?? join(root, "target/debug/muttdev");
+// Not MUTT_…: MUTT refuses settings that it does not know.
+const mutt = process.env.E2E_MUTT ?? join(root, "target/debug/mutt");
+const muttdev = process.env.E2E_MUTTDEV ?? join(root, "target/debug/muttdev");
 
 /** How long anything may take before a test gives up; conditions end waits, not this. */
 export const PATIENCE = 60_000;
@@ -59,7 +60,16 @@ async function embedded() {
 /** Redis, PostgreSQL and every role as a process of its own. */
 async function distributed() {
   const dir = mkdtempSync(join(tmpdir(), "mutt-e2e-"));
-  execFileSync(muttdev, ["up", "--dir", dir], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  const down = () => {
+    execFileSync(muttdev, ["down", "--wipe", "--dir", dir], { cwd: root, stdio: "ignore" });
+    rmSync(dir, { recursive: true, force: true });
+  };
+  try {
+    execFileSync(muttdev, ["up", "--dir", dir], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  } catch (error) {
+    down();
+    throw error;
+  }
   const settings = Object.fromEntries(
     readFileSync(join(dir, "mutt.env"), "utf8")
       .split("\n")
@@ -89,8 +99,7 @@ async function distributed() {
   world.stop = async () => {
     end.abort();
     await traffic;
-    execFileSync(muttdev, ["down", "--wipe", "--dir", dir], { cwd: root, stdio: "ignore" });
-    rmSync(dir, { recursive: true, force: true });
+    down();
   };
   return world;
 }
@@ -112,7 +121,7 @@ export async function call(world, method, path, body) {
   const response = await fetch(`${world.url}/api/v2${path}`, {
     method,
     headers: { "X-API-KEY": world.key, ...(body ? { "Content-Type": "application/json" } : {}) },
-    body: body && JSON.stringify(body),
+    ...(body ? { body: JSON.stringify(body) } : {}),
   });
   const text = await response.text();
   assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);

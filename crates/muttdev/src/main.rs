@@ -31,9 +31,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Everything that must pass: format, lints, all tests, docs, fuzzing for a moment
+    /// Everything that must pass: format, lints, all tests, the pages in a browser, docs, fuzzing for a moment
     Test {
-        /// Only the tests; no format, lints, docs and fuzzing
+        /// Only the tests of the Rust code; no browser, format, lints, docs and fuzzing
         #[arg(long)]
         quick: bool,
         /// Only tests whose name contains this
@@ -79,7 +79,11 @@ enum Task {
         place: local::Place,
     },
     /// Build the web interface, where its sources changed; the next build of MUTT has it
-    Ui,
+    Ui {
+        /// Also go through its pages in a browser, on both engines
+        #[arg(long)]
+        test: bool,
+    },
     /// Format the code
     Fmt,
     /// Clippy over everything; warnings are errors
@@ -156,7 +160,11 @@ fn run(task: Task) -> Result<()> {
             follow,
             place,
         } => local::logs(&place, &services, tail, follow),
-        Task::Ui => ui::build(),
+        Task::Ui { test: false } => ui::build(),
+        Task::Ui { test: true } => {
+            setup::run(Purpose::Tests)?;
+            ui::test()
+        }
         Task::Fmt => run_it(&mut cargo(&["fmt", "--all"])),
         Task::Lint => lint(),
         Task::Type => run_it(&mut cargo(&["check", "--workspace", "--all-targets"])),
@@ -203,6 +211,7 @@ fn test(quick: bool, filter: Option<&str>) -> Result<()> {
     tests.args(filter);
     run_it(&mut tests)?;
     if !quick && filter.is_none() {
+        ui::test()?;
         docs::run(true)?;
         fuzz::run(5)?;
         eprintln!("All tests passed.");

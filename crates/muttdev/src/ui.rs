@@ -1,4 +1,5 @@
-//! The web interface: built by Node into web/dist, which the next build of MUTT takes in.
+//! The web interface: built by Node into web/dist, which the next build of MUTT takes in; tested in
+//! a real browser against a real MUTT.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::shell::{installed, root, run_it};
+use crate::shell::{cargo, installed, root, run_it, target_dir};
 
 /// The oldest Node that builds it: what Vite 8 and React's compiler need.
 const NODE: (u32, u32) = (20, 19);
@@ -22,18 +23,47 @@ pub fn build() -> Result<()> {
         bail!("the web interface cannot be built: {NODE_HINT}");
     }
     let web = root().join("web");
-    let npm = |arguments: &[&str]| run_it(Command::new("npm").args(arguments).current_dir(&web));
     // What npm itself notes of what it installed.
     let lock = modified(&web.join("package-lock.json"));
     if lock > modified(&web.join("node_modules/.package-lock.json")) {
-        npm(&["ci", "--no-audit", "--no-fund"])?;
+        run_it(&mut npm(&["ci", "--no-audit", "--no-fund"]))?;
     }
     let sources = newest(&web, &["dist", "node_modules", "e2e", "screenshots"])?
         .max(modified(&root().join("docs/openapi.json")));
     if sources > modified(&web.join("dist/index.html")) {
-        npm(&["run", "build"])?;
+        run_it(&mut npm(&["run", "build"]))?;
     }
     Ok(())
+}
+
+/// Checks types, lints and sizes, and goes through the pages in a browser, on both engines.
+pub fn test() -> Result<()> {
+    build()?;
+    run_it(&mut npm(&["run", "check"]))?;
+    // The check wrote the types of the API anew: a build that is older would be made during a test.
+    build()?;
+    run_it(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "mutt",
+        "--package",
+        "muttdev",
+    ]))?;
+    let debug = target_dir().join("debug");
+    run_it(
+        npm(&["run", "e2e"])
+            .env("E2E_MUTT", debug.join("mutt"))
+            .env("E2E_MUTTDEV", debug.join("muttdev")),
+    )?;
+    run_it(&mut npm(&["run", "budget"]))
+}
+
+/// An npm command where the sources of the web interface are.
+fn npm(arguments: &[&str]) -> Command {
+    let mut command = Command::new("npm");
+    command.args(arguments).current_dir(root().join("web"));
+    command
 }
 
 /// As [`build`], for those who want MUTT also without: says why where it cannot be built.
