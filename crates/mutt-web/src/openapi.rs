@@ -458,6 +458,41 @@ mod tests {
         }
     }
 
+    /// Of two types with one name the document would describe either's answers by the other.
+    #[test]
+    fn every_schema_has_a_name_of_its_own() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut names = std::collections::HashMap::new();
+        for file in std::fs::read_dir(directory).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            // From a derive up to the name of what it stands before.
+            for derived in text.split("#[derive(").skip(1) {
+                let (derives, rest) = derived.split_once(")]").unwrap();
+                let Some(at) = ["struct ", "enum "].iter().find_map(|word| {
+                    let (before, name) = rest.split_once(word)?;
+                    (!before.contains('{')).then_some((before, name))
+                }) else {
+                    continue;
+                };
+                if !derives.contains("ToSchema") {
+                    continue;
+                }
+                let renamed = at.0.split_once("as = ").map(|(_, name)| name);
+                let name: String = renamed
+                    .unwrap_or(at.1)
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric())
+                    .collect();
+                let file = path.display().to_string();
+                if let Some(other) = names.insert(name.clone(), file.clone()) {
+                    panic!("{name} is in {other} and in {file}; give one #[schema(as = …)]");
+                }
+            }
+        }
+        assert!(names.len() > 40, "{names:?}");
+    }
+
     #[test]
     fn each_version_is_described_as_it_answers() {
         let document: Value = serde_json::from_str(&document_text()).unwrap();

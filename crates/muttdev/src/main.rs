@@ -1,5 +1,6 @@
 //! Developer commands: `cargo muttdev …`. Each does what a person would type, and prints it first.
 
+mod contract;
 mod docs;
 mod fuzz;
 mod local;
@@ -31,9 +32,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
-    /// Everything that must pass: format, lints, all tests, the pages in a browser, docs, fuzzing for a moment
+    /// Everything that must pass: format, lints, all tests, the pages in a browser, docs, the API's contract, fuzzing
     Test {
-        /// Only the tests of the Rust code; no browser, format, lints, docs and fuzzing
+        /// Only the tests of the Rust code; no browser, format, lints, docs, contract and fuzzing
         #[arg(long)]
         quick: bool,
         /// Only tests whose name contains this
@@ -103,6 +104,12 @@ enum Task {
     Fuzz {
         /// Seconds for each target
         #[arg(long, default_value_t = 30)]
+        seconds: u32,
+    },
+    /// Compare the API with its description: thousands of odd requests to a real server
+    Contract {
+        /// The longest time, in seconds
+        #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
     /// Write generated pages, or check that they are up to date
@@ -191,6 +198,7 @@ fn run(task: Task) -> Result<()> {
             run_it(&mut command)
         }
         Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Contract { seconds } => contract::run(seconds),
         Task::Docs { check } => docs::run(check),
         Task::Ci => test(false, None),
     }
@@ -213,6 +221,7 @@ fn test(quick: bool, filter: Option<&str>) -> Result<()> {
     if !quick && filter.is_none() {
         ui::test()?;
         docs::run(true)?;
+        contract::run(60)?;
         fuzz::run(5)?;
         eprintln!("All tests passed.");
     }

