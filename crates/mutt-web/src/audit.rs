@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::error::{ApiError, Result};
-use crate::export::{End, Export, ExportQuery, Format, cell};
+use crate::export::{CHUNK, Export, ExportQuery, Format, cell};
 use crate::request::{Page, Params, Viewer, checked_reason, since, until};
 
 /// The most rows of one page under v2.
@@ -23,10 +23,6 @@ const PAGE_MAX: usize = 1_000;
 const PAGE_MAX_V1: u64 = 200;
 /// Numbered pages end here: a later one would read all rows before it.
 const DEPTH_MAX: u64 = 10_000;
-/// Rows that an export reads at once.
-const CHUNK: usize = 1_000;
-/// The most rows of one export.
-const EXPORT_MAX: usize = 1_000_000;
 
 /// Which rows; unset filters do not restrict.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
@@ -280,35 +276,20 @@ pub async fn export(
     let first = api.engine.audit_rows(filter.clone()).await?;
     let engine = api.engine.clone();
     let by = caller.change(checked_reason(how.reason)?);
-    let (mut export, answer) =
+    let (export, answer) =
         Export::begin(engine.clone(), by, "audit", format, query.named()).await?;
-    tokio::spawn(async move {
-        let (mut rows, mut left, mut header) = (first, EXPORT_MAX, format == Format::Csv);
-        let end = loop {
-            let count = rows.len();
-            left = left.saturating_sub(count);
-            filter.before_id = rows.last().map(|row| row.id);
-            let text = written(rows, format, header);
-            header = false;
-            if !export.send(text, count).await {
-                break End::Gone;
-            }
-            if count < CHUNK {
-                break End::Complete;
-            }
-            if left == 0 {
-                break End::Limit;
-            }
-            match engine.audit_rows(filter.clone()).await {
-                Ok(next) => rows = next,
-                Err(error) => {
-                    tracing::warn!(%error, "an export broke off");
-                    break End::Failed;
-                }
-            }
-        };
-        export.end(end).await;
-    });
+    export.run(
+        format,
+        first,
+        |row| row.id,
+        written,
+        move |before_id| {
+            let engine = engine.clone();
+            let mut filter = filter.clone();
+            filter.before_id = before_id;
+            async move { engine.audit_rows(filter).await }
+        },
+    );
     Ok(answer)
 }
 

@@ -14,13 +14,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Api;
 use crate::error::{ApiError, Result};
-use crate::export::{End, Export, ExportQuery, Format, cell};
+use crate::export::{CHUNK, Export, ExportQuery, Format, cell};
 use crate::request::{Page, Pagination, Params, Viewer, checked_reason, since, until};
 
-/// Rows that an export reads at once.
-const CHUNK: usize = 1_000;
-/// The most rows of one export.
-const EXPORT_MAX: usize = 1_000_000;
 /// How long what a check found is shown again.
 const VERIFIED_AGE: Duration = Duration::from_mins(1);
 
@@ -216,35 +212,20 @@ pub async fn export(
     let first = api.engine.config_audit(&filter).await?;
     let engine = api.engine.clone();
     let by = caller.change(checked_reason(how.reason)?);
-    let (mut export, answer) =
+    let (export, answer) =
         Export::begin(engine.clone(), by, "config-audit", format, query.named()).await?;
-    tokio::spawn(async move {
-        let (mut rows, mut left, mut header) = (first, EXPORT_MAX, format == Format::Csv);
-        let end = loop {
-            let count = rows.len();
-            left = left.saturating_sub(count);
-            filter.before_id = rows.last().map(|row| row.id);
-            let text = written(rows, format, header);
-            header = false;
-            if !export.send(text, count).await {
-                break End::Gone;
-            }
-            if count < CHUNK {
-                break End::Complete;
-            }
-            if left == 0 {
-                break End::Limit;
-            }
-            match engine.config_audit(&filter).await {
-                Ok(next) => rows = next,
-                Err(error) => {
-                    tracing::warn!(%error, "an export broke off");
-                    break End::Failed;
-                }
-            }
-        };
-        export.end(end).await;
-    });
+    export.run(
+        format,
+        first,
+        |row| row.id,
+        written,
+        move |before_id| {
+            let engine = engine.clone();
+            let mut filter = filter.clone();
+            filter.before_id = before_id;
+            async move { engine.config_audit(&filter).await }
+        },
+    );
     Ok(answer)
 }
 

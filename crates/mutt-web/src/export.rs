@@ -20,6 +20,10 @@ use crate::error::{ApiError, Result};
 /// The name under which exports stand in the config audit.
 const TABLE: &str = "exports";
 
+/// Rows that an export reads at once.
+pub const CHUNK: usize = 1_000;
+/// The most rows of one export: a longer one breaks off.
+const EXPORT_MAX: usize = 1_000_000;
 /// How long to wait before it is tried again to note an end, in seconds.
 const NOTE_AGAIN: [u64; 6] = [1, 2, 4, 8, 16, 32];
 
@@ -101,15 +105,51 @@ impl Export {
         Ok((export, (headers, body).into_response()))
     }
 
-    /// Sends rows. False where whoever asked went away.
-    pub async fn send(&mut self, text: Bytes, rows: usize) -> bool {
-        let sent = self.sender.send(Ok(text)).await.is_ok();
-        self.rows += if sent { rows as u64 } else { 0 };
-        sent
+    /// Sends page after page in the background, the first of which is here. `id` is what the next page
+    /// comes before.
+    pub fn run<Row, Fetch>(
+        mut self,
+        format: Format,
+        first: Vec<Row>,
+        id: fn(&Row) -> i64,
+        written: fn(Vec<Row>, Format, bool) -> Bytes,
+        fetch: impl Fn(Option<i64>) -> Fetch + Send + 'static,
+    ) where
+        Row: Send + 'static,
+        Fetch: Future<Output = mutt_engine::Result<Vec<Row>>> + Send,
+    {
+        tokio::spawn(async move {
+            let (mut rows, mut left, mut header) = (first, EXPORT_MAX, format == Format::Csv);
+            let end = loop {
+                let count = rows.len();
+                left = left.saturating_sub(count);
+                let last = rows.last().map(id);
+                let text = written(rows, format, header);
+                header = false;
+                if self.sender.send(Ok(text)).await.is_err() {
+                    break End::Gone;
+                }
+                self.rows += count as u64;
+                if count < CHUNK {
+                    break End::Complete;
+                }
+                if left == 0 {
+                    break End::Limit;
+                }
+                match fetch(last).await {
+                    Ok(next) => rows = next,
+                    Err(error) => {
+                        tracing::warn!(%error, "an export broke off");
+                        break End::Failed;
+                    }
+                }
+            };
+            self.end(end).await;
+        });
     }
 
     /// Puts on record how it ended. What is not whole must not look so: its connection breaks.
-    pub async fn end(self, how: End) {
+    async fn end(self, how: End) {
         if matches!(how, End::Failed | End::Limit) {
             let _ = self.sender.send(Err(io::Error::other(how.name()))).await;
         }
@@ -134,7 +174,7 @@ impl Export {
 
 /// How an export ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+enum End {
     /// Everything was sent.
     Complete,
     /// There was more than one export may have.
