@@ -149,7 +149,7 @@ function SinkView({ sink }: { sink: Sink }) {
   const limit = sink.rate;
   return (
     <section className="stack" aria-label={`Sink ${sink.sink}`}>
-      <div className="grid">
+      <div className="grid level" style={{ "--min": "280px" } as React.CSSProperties}>
         <Circuit sink={sink} />
         <Card title="Rate" aside={<Link href={link("/config", { text: "moog_rate" })}>Settings</Link>}>
           {limit ? (

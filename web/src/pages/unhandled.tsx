@@ -10,6 +10,7 @@ import { Table } from "../kit/table";
 import { link, useUrlState } from "../kit/url";
 import "../styles/rules.css";
 import "../styles/unhandled.css";
+import { useNarrow } from "./tail/list";
 import { columnsOf } from "./unhandled/columns";
 import { LIMIT, usePolicy, useSignatures } from "./unhandled/model";
 import { Panel } from "./unhandled/panel";
@@ -28,7 +29,9 @@ export default function Unhandled() {
         (!url.over || (policy && one.count >= policy.threshold)),
     );
   }, [all, url, policy]);
-  const columns = useMemo(() => columnsOf(policy), [policy]);
+  const narrow = useNarrow();
+  // On a phone the count says enough: what the messages say comes next to it.
+  const columns = useMemo(() => columnsOf(policy).filter((column) => !narrow || column.key !== "share"), [policy, narrow]);
   return (
     <Page
       title="Unhandled"
