@@ -18,6 +18,7 @@ mod enqueue;
 mod envelope;
 mod events;
 mod flow;
+mod jobs;
 mod live;
 mod names;
 mod remediation;

@@ -36,6 +36,8 @@ pub const EPOCH: &str = "mutt:epoch";
 pub const UPKEEP: &str = "mutt:upkeep";
 /// Held by the pod that recovers.
 pub const JANITOR: &str = "mutt:janitor";
+/// Jobs that people ordered: hash of id to how it stands.
+pub const JOBS: &str = "mutt:jobs";
 /// Browser sessions, by the hash of their token: hash.
 pub const SESSION: &str = "mutt:session:";
 /// The sessions of one API key, by its name: zset of hashes of tokens by start in µs.

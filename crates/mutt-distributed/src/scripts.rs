@@ -65,6 +65,10 @@ scripts! {
     MOVE_LETTERS = ("move_letters.lua");
     /// Moves entries of the list that was `mutt:dlq:moog` once.
     ADOPT_LETTERS = ("adopt_letters.lua");
+    /// Saves what a job says of itself.
+    SAVE_JOB = ("save_job.lua");
+    /// Asks a job to stop.
+    STOP_JOB = ("stop_job.lua");
     /// Starts a browser session.
     START_SESSION = (full "start_session.lua");
     /// Notes that a browser session was used.

@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod error;
 pub mod events;
 pub mod flow;
+pub mod jobs;
 pub mod keys;
 pub mod live;
 pub mod redecision;
@@ -31,6 +32,7 @@ pub use dynamic::{Dynamic, DynamicConfig};
 pub use error::{EngineError, Result};
 pub use events::{Decision, EventClaim, EventQueue, NewAlert, Outcome, Settled};
 pub use flow::{Circuit, CircuitPolicy, CircuitState, Flow, Limit, Permit};
+pub use jobs::{Jobs, SavedJob};
 pub use keys::{ApiKey, ApiKeys, KeyRole, NewApiKey};
 pub use live::{Changed, Live};
 pub use reports::{FlowCounts, ProcessReport, Reported, StoreStatus};
@@ -48,6 +50,7 @@ pub trait Engine:
     + Catalog
     + ApiKeys
     + Sessions
+    + Jobs
     + Audit
     + DynamicConfig
     + Flow
@@ -65,6 +68,7 @@ impl<T> Engine for T where
         + Catalog
         + ApiKeys
         + Sessions
+        + Jobs
         + Audit
         + DynamicConfig
         + Flow

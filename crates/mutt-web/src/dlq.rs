@@ -611,7 +611,7 @@ async fn begin(
         rate: selection.rate,
         by: caller.change(why),
     };
-    let job = api.jobs.begin(api.engine.clone(), order)?;
+    let job = api.jobs.begin(api.engine.clone(), order).await?;
     let location = format!("/api/v2/jobs/{}", job.id);
     let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/"));
     let accepted = Json(Accepted { job });

@@ -1,9 +1,10 @@
 //! Long work that somebody ordered: what is done, what is left, who ordered it, and a way to stop.
 //!
-//! A job lives in the process that took the order and ends with it; what it did until then is done
-//! and audited, and the rest still lies where it lay. The last ones are remembered.
+//! A job runs in the process that took the order and ends with it; what it did until then is done
+//! and audited, and the rest still lies where it lay. It says every second how it stands, so that every
+//! process shows it and can stop it; one that fell silent is shown as interrupted.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use mutt_engine::{Change, DeadLetterFilter, Dlq, Engine};
+use mutt_engine::{Change, DeadLetterFilter, Dlq, Engine, SavedJob};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,9 +30,15 @@ const REMEMBERED: usize = 200;
 const RUNNING_MAX: usize = 8;
 /// Entries that are moved in one step.
 const STEP: usize = 500;
+/// How often a job says how it stands.
+const SAVED: Duration = Duration::from_secs(1);
+/// A job that said nothing for so long went down with its process.
+const SILENT: Duration = Duration::from_secs(15);
+/// How often it is tried to say that a job has ended.
+const END_TRIES: u32 = 60;
 
 /// What a job does to each entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Sends it back.
@@ -75,18 +82,21 @@ pub struct Order {
     pub by: Change,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Phase {
     Running,
     Done,
     Aborted,
     Failed,
+    /// Its process ended before it did.
+    Interrupted,
 }
 
 #[derive(Debug)]
 struct Job {
     id: String,
+    pod: String,
     order: Order,
     began_at: Timestamp,
     seen: AtomicU64,
@@ -96,15 +106,15 @@ struct Job {
 }
 
 /// A job.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     pub id: String,
     action: Action,
     /// How it replays.
     mode: Option<Mode>,
     /// The dead letter queue.
-    queue: &'static str,
-    /// `running`, `done`, `aborted` or `failed`.
+    queue: String,
+    /// `running`, `done`, `aborted`, `failed`, or `interrupted` where its process ended before it did.
     state: Phase,
     /// Entries that were meant when it was ordered.
     total: u64,
@@ -130,6 +140,21 @@ pub struct JobView {
     ended_at: Option<Timestamp>,
     /// Why it failed.
     error: Option<String>,
+    /// The pod that does it.
+    pod: String,
+}
+
+impl JobView {
+    /// What a saved job says; `None` where another version of MUTT saved it in a form of its own.
+    fn read(saved: &SavedJob) -> Option<Self> {
+        let mut view: Self = serde_json::from_str(&saved.says).ok()?;
+        if view.state == Phase::Running && saved.age > SILENT {
+            view.state = Phase::Interrupted;
+            let text = "its process ended; what it did stays done, the rest lies where it lay";
+            view.error = Some(text.to_owned());
+        }
+        Some(view)
+    }
 }
 
 impl Job {
@@ -142,7 +167,7 @@ impl Job {
             id: self.id.clone(),
             action: order.action,
             mode: order.mode,
-            queue: order.queue.name(),
+            queue: order.queue.name().to_owned(),
             state,
             total: order.total,
             processed,
@@ -156,6 +181,43 @@ impl Job {
             began_at: self.began_at,
             ended_at,
             error,
+            pod: self.pod.clone(),
+        }
+    }
+
+    /// Says how it stands; hears whether it is to stop.
+    async fn save(&self, engine: &dyn Engine) -> mutt_engine::Result<()> {
+        let view = self.view();
+        let ended = view.state != Phase::Running;
+        let says = serde_json::to_string(&view).unwrap_or_default();
+        if engine.save_job(&self.id, &says, ended).await? {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Says how it stands until its work is over, and then how it ended.
+    async fn keep_saved(&self, engine: &dyn Engine, mut work: tokio::task::JoinHandle<()>) {
+        let mut each = tokio::time::interval(SAVED);
+        each.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut work => break,
+                _ = each.tick() => {
+                    if let Err(error) = self.save(engine).await {
+                        tracing::debug!(%error, job = self.id, "how a job stands could not be saved");
+                    }
+                }
+            }
+        }
+        for _ in 0..END_TRIES {
+            match self.save(engine).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, job = self.id, "the end of a job is not saved yet");
+                }
+            }
+            tokio::time::sleep(SAVED).await;
         }
     }
 
@@ -263,30 +325,86 @@ fn pace(step: usize, rate: u32) -> Interval {
     pace
 }
 
-/// The jobs of this process.
-#[derive(Clone, Debug, Default)]
+/// The jobs of this process, and the way to those of others.
+#[derive(Clone, Debug)]
 pub struct Jobs {
+    pod: String,
     jobs: Arc<Mutex<VecDeque<Arc<Job>>>>,
 }
 
 impl Jobs {
+    /// None yet, in this pod.
+    pub fn new(pod: String) -> Self {
+        Self {
+            pod,
+            jobs: Arc::default(),
+        }
+    }
+
     /// Begins a job.
     ///
     /// # Errors
-    /// Too many run already.
-    pub fn begin(&self, engine: Arc<dyn Engine>, mut order: Order) -> Result<JobView> {
+    /// Too many run already, or the engine is away.
+    pub async fn begin(&self, engine: Arc<dyn Engine>, mut order: Order) -> Result<JobView> {
         // It may hold many ids, which nobody needs when the job has ended.
         let filter = std::mem::take(&mut order.selected.filter);
         let job = self.remember(order)?;
+        // From now on every process knows it.
+        if let Err(error) = job.save(&*engine).await {
+            job.ends(Phase::Failed, Some(error.to_string()));
+            return Err(error.into());
+        }
         let view = job.view();
-        tokio::spawn(async move { job.run(job.steps(&*engine, filter)).await });
+        let (working, doing) = (job.clone(), engine.clone());
+        let work = tokio::spawn(async move {
+            working.run(working.steps(&*doing, filter)).await;
+        });
+        tokio::spawn(async move { job.keep_saved(&*engine, work).await });
         Ok(view)
+    }
+
+    /// The jobs of every process, the newest first: those of this one as they stand now.
+    async fn all(&self, engine: &dyn Engine) -> Result<Vec<JobView>> {
+        let saved = engine.saved_jobs().await?;
+        let own: HashMap<String, JobView> = {
+            let jobs = self.jobs.lock();
+            jobs.iter()
+                .map(|job| (job.id.clone(), job.view()))
+                .collect()
+        };
+        let mut all: Vec<JobView> = saved
+            .iter()
+            .filter(|saved| !own.contains_key(&saved.id))
+            .filter_map(JobView::read)
+            .chain(own.values().cloned())
+            .collect();
+        all.sort_unstable_by(|one, other| other.id.cmp(&one.id));
+        all.truncate(REMEMBERED);
+        Ok(all)
+    }
+
+    /// The job with this id, of whatever process.
+    async fn find(&self, engine: &dyn Engine, id: &str) -> Result<JobView> {
+        if let Some(job) = self.own(id) {
+            return Ok(job.view());
+        }
+        let all = self.all(engine).await?;
+        all.into_iter().find(|job| job.id == id).ok_or_else(|| {
+            ApiError::not_found(format!(
+                "there is no job '{id}'; the last {REMEMBERED} that ended are remembered"
+            ))
+        })
+    }
+
+    fn own(&self, id: &str) -> Option<Arc<Job>> {
+        self.jobs.lock().iter().find(|job| job.id == id).cloned()
     }
 
     /// A new job, in the place of the oldest that has ended.
     fn remember(&self, order: Order) -> Result<Arc<Job>> {
         let job = Arc::new(Job {
             id: uuid::Uuid::now_v7().to_string(),
+            pod: self.pod.clone(),
             order,
             began_at: Timestamp::now(),
             seen: AtomicU64::new(0),
@@ -310,20 +428,6 @@ impl Jobs {
         jobs.push_front(job.clone());
         Ok(job)
     }
-
-    fn find(&self, id: &str) -> Result<Arc<Job>> {
-        self.jobs
-            .lock()
-            .iter()
-            .find(|job| job.id == id)
-            .cloned()
-            .ok_or_else(|| {
-                ApiError::not_found(format!(
-                    "there is no job '{id}' in this process; the last {REMEMBERED} are remembered \
-                     until it ends"
-                ))
-            })
-    }
 }
 
 /// The jobs.
@@ -335,12 +439,12 @@ pub struct JobList {
 
 /// List the jobs
 ///
-/// Those of the process that answers, since it started.
+/// Those of every process; the last 200 that ended are remembered.
 #[utoipa::path(get, path = "/jobs", tag = "Jobs",
     responses((status = 200, body = JobList)))]
-pub async fn list(State(api): State<Api>, _: Viewer) -> Json<JobList> {
-    let jobs = api.jobs.jobs.lock().iter().map(|job| job.view()).collect();
-    Json(JobList { jobs })
+pub async fn list(State(api): State<Api>, _: Viewer) -> Result<Json<JobList>> {
+    let jobs = api.jobs.all(&*api.engine).await?;
+    Ok(Json(JobList { jobs }))
 }
 
 /// Show a job
@@ -352,12 +456,12 @@ pub async fn show(
     _: Viewer,
     InPath(id): InPath<String>,
 ) -> Result<Json<JobView>> {
-    Ok(Json(api.jobs.find(&id)?.view()))
+    Ok(Json(api.jobs.find(&*api.engine, &id).await?))
 }
 
 /// Abort a job
 ///
-/// It ends after the step it is at; what it did stays done.
+/// It ends after the step it is at, in whatever process it runs; what it did stays done.
 #[utoipa::path(post, path = "/jobs/{id}/abort", tag = "Jobs",
     params(("id" = String, Path, description = "The job's id")),
     responses((status = 202, body = JobView), (status = 404, description = "There is none"),
@@ -367,15 +471,18 @@ pub async fn abort(
     _: Operator,
     InPath(id): InPath<String>,
 ) -> Result<(StatusCode, Json<JobView>)> {
-    let job = api.jobs.find(&id)?;
-    if !job.is_running() {
+    let job = api.jobs.find(&*api.engine, &id).await?;
+    if job.state != Phase::Running {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
             format!("job '{id}' has ended"),
         ));
     }
-    job.stop.store(true, Ordering::Relaxed);
-    Ok((StatusCode::ACCEPTED, Json(job.view())))
+    if let Some(own) = api.jobs.own(&id) {
+        own.stop.store(true, Ordering::Relaxed);
+    }
+    api.engine.stop_job(&id).await?;
+    Ok((StatusCode::ACCEPTED, Json(job)))
 }
 
 #[cfg(test)]
@@ -405,21 +512,44 @@ mod tests {
 
     #[test]
     fn a_job_is_remembered_at_least_until_it_ends() {
-        let jobs = Jobs::default();
+        let jobs = Jobs::new("east-1".to_owned());
         let running = jobs.remember(order()).unwrap();
         let first_ended = jobs.remember(order()).unwrap();
         first_ended.ends(Phase::Done, None);
         for _ in 0..REMEMBERED {
             jobs.remember(order()).unwrap().ends(Phase::Done, None);
         }
-        assert!(jobs.find(&running.id).is_ok());
-        assert!(jobs.find(&first_ended.id).is_err());
+        assert!(jobs.own(&running.id).is_some());
+        assert!(jobs.own(&first_ended.id).is_none());
         assert_eq!(jobs.jobs.lock().len(), REMEMBERED);
+    }
+
+    #[test]
+    fn a_job_that_fell_silent_is_interrupted() {
+        let job = Jobs::new("east-1".to_owned()).remember(order()).unwrap();
+        let saved = |says: String, age| SavedJob {
+            id: job.id.clone(),
+            says,
+            age,
+            stopping: false,
+        };
+        let says = || serde_json::to_string(&job.view()).unwrap();
+        let read = |age| JobView::read(&saved(says(), age)).unwrap();
+        assert_eq!(read(SILENT), job.view());
+        let silent = read(SILENT + Duration::from_secs(1));
+        assert_eq!(
+            (silent.state, silent.pod.as_str()),
+            (Phase::Interrupted, "east-1")
+        );
+        assert!(silent.error.is_some());
+        job.ends(Phase::Done, None);
+        assert_eq!(read(Duration::from_hours(1)), job.view());
+        assert_eq!(JobView::read(&saved("{}".to_owned(), SILENT)), None);
     }
 
     #[tokio::test]
     async fn a_job_that_panics_has_failed() {
-        let job = Jobs::default().remember(order()).unwrap();
+        let job = Jobs::new("east-1".to_owned()).remember(order()).unwrap();
         let broken = job.clone();
         let run = tokio::spawn(async move { broken.run(async { panic!("a test's own") }).await });
         assert!(run.await.is_err());

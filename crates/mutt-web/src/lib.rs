@@ -81,6 +81,8 @@ pub struct ApiOptions {
     pub base: Dynamic,
     /// How long a dead letter waits for its first automatic replay (`REMEDIATION_BACKOFF_BASE`).
     pub remediation_backoff: Duration,
+    /// This pod's name.
+    pub pod: String,
     /// The static configuration of this process: no value of a secret.
     pub statics: Arc<dyn Fn() -> StaticConfig + Send + Sync>,
     /// What it counts.
@@ -168,7 +170,7 @@ pub fn router(options: ApiOptions) -> Router {
         base: options.base,
         remediation_backoff: options.remediation_backoff,
         version: options.version,
-        jobs: jobs::Jobs::default(),
+        jobs: jobs::Jobs::new(options.pod),
         letter_groups: Arc::default(),
         delivery: Arc::default(),
         verified: Arc::default(),

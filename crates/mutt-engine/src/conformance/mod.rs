@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod decide;
 pub mod events;
 pub mod flow;
+pub mod jobs;
 pub mod keys;
 pub mod live;
 pub mod redecision;
@@ -196,6 +197,11 @@ macro_rules! conformance_tests {
                 keys_are_stored_and_used,
                 a_key_name_is_given_once,
                 keys_are_revoked_and_audited,
+            }
+            jobs {
+                jobs_are_there_as_they_were_saved_last,
+                a_job_is_asked_to_stop,
+                so_many_ended_jobs_are_remembered,
             }
             sessions {
                 a_session_is_there_until_it_is_ended,

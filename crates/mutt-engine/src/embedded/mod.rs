@@ -34,6 +34,7 @@ mod flow;
 mod foreign;
 mod hosts;
 mod inbox;
+mod jobs;
 mod keys;
 mod live;
 mod readers;

@@ -15,10 +15,10 @@ const APPLICATION_ID: i64 = 0x4D55_5454;
 const _: () = assert!(MIGRATIONS.len() as u64 == LATEST.unsigned_abs());
 
 /// What each version added, oldest first. Never edit one that was released: add the next.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// The schema version that this program writes.
-pub(super) const LATEST: i64 = 4;
+pub(super) const LATEST: i64 = 5;
 
 const VERSION_1: &str = "
 -- Events that wait. A row is a block of events of one commit: `ends` (32-bit little-endian offsets)
@@ -350,6 +350,17 @@ CREATE TABLE sessions (
 ) STRICT;
 CREATE INDEX sessions_key ON sessions (key_name, id);
 CREATE INDEX sessions_end ON sessions (expires_at);
+";
+
+const VERSION_5: &str = "
+-- Jobs that people ordered, as they stand.
+CREATE TABLE jobs (
+    id TEXT PRIMARY KEY,
+    says TEXT NOT NULL,
+    saved_at INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    stopping INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
 ";
 
 #[cfg(test)]

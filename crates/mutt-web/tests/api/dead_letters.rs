@@ -554,6 +554,51 @@ async fn a_selection_must_say_what_it_means() {
 }
 
 #[tokio::test]
+async fn a_job_is_seen_and_stopped_from_another_pod() {
+    let world = World::new().await;
+    let other = world.another_pod();
+    let from_there = async |method: &str, path: &str| {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let request = world.http.request(method, format!("{other}{path}"));
+        world
+            .send(request.header("x-api-key", crate::support::KEY))
+            .await
+    };
+    bury(&world, Dlq::Ingest, Reason::Malformed, &["x"; 50]).await;
+    let body = json!({"all": true, "reason": "noise", "rate": 1});
+    let begun = world.post("/api/v2/dlq/ingest/discard", body).await.is(202);
+    let id = begun["job"]["id"].as_str().unwrap();
+    let path = format!("/api/v2/jobs/{id}");
+    let there = from_there("GET", &path).await.is(200);
+    assert_eq!(
+        (&there["state"], &there["total"], &there["pod"]),
+        (&json!("running"), &json!(50), &json!("test-1"))
+    );
+    let all = from_there("GET", "/api/v2/jobs").await.is(200);
+    assert_eq!(all["jobs"][0]["id"], id);
+    from_there("POST", &format!("{path}/abort")).await.is(202);
+    let job = ended(&world, &begun).await;
+    assert_eq!(job["state"], "aborted");
+    // It is said there as well, a moment later.
+    let start = std::time::Instant::now();
+    loop {
+        let there = from_there("GET", &path).await.is(200);
+        if there == job {
+            break;
+        }
+        assert!(start.elapsed() < crate::support::PATIENCE, "{there}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    from_there("POST", &format!("{path}/abort"))
+        .await
+        .problem(409);
+    from_there("GET", "/api/v2/jobs/none").await.problem(404);
+    from_there("POST", "/api/v2/jobs/none/abort")
+        .await
+        .problem(404);
+}
+
+#[tokio::test]
 async fn a_slow_job_is_aborted() {
     let world = World::new().await;
     bury(&world, Dlq::Ingest, Reason::Malformed, &["x"; 50]).await;

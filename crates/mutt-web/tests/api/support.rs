@@ -99,6 +99,7 @@ fn serve(
         cookie_secure: false,
         base: Dynamic::default(),
         remediation_backoff: Duration::from_mins(1),
+        pod: "test-1".to_owned(),
         statics: Arc::new(statics),
         metrics: WebMetrics::register(&mut registry),
         prometheus: None,

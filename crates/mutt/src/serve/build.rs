@@ -191,6 +191,7 @@ impl Build<'_> {
             cookie_secure: self.settings.webui_cookie_secure,
             base,
             remediation_backoff: Duration::from_secs(self.settings.remediation_backoff_base),
+            pod: self.pod.to_string(),
             statics,
             metrics,
             prometheus: prometheus.map(ToString::to_string),

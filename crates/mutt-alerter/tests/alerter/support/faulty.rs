@@ -17,9 +17,10 @@ use mutt_engine::{
     AlertQueue, ApiKey, ApiKeys, Attempt, Audit, AuditFilter, Catalog, Change, Changed, Circuit,
     CircuitPolicy, CircuitState, ClaimedAlert, Component, ConfigAuditRow, Counters, DeadLetter,
     DeadLetterFilter, DeadLetters, Decision, DeliveryRow, Dlq, DynamicConfig, Engine, EngineError,
-    EventClaim, EventQueue, Flow, FlowCounts, Imported, LetterGroup, Limit, Live, NewAlert,
+    EventClaim, EventQueue, Flow, FlowCounts, Imported, Jobs, LetterGroup, Limit, Live, NewAlert,
     NewApiKey, NewSession, Note, Outcomes, Permit, ProcessReport, Reported, Result, Retrying,
-    Session, Sessions, Settled, Span, Status, StoreStatus, StoredAuditRow, WorkerKind, Workers,
+    SavedJob, Session, Sessions, Settled, Span, Status, StoreStatus, StoredAuditRow, WorkerKind,
+    Workers,
 };
 use mutt_event::{Batch, EventId};
 use mutt_rules::{Rule, RuleChange, RuleDraft};
@@ -392,6 +393,21 @@ impl ApiKeys for Faulty {
 
     async fn api_key_used(&self, name: &str) -> Result<()> {
         self.inner.api_key_used(name).await
+    }
+}
+
+#[async_trait]
+impl Jobs for Faulty {
+    async fn save_job(&self, id: &str, says: &str, ended: bool) -> Result<bool> {
+        self.inner.save_job(id, says, ended).await
+    }
+
+    async fn saved_jobs(&self) -> Result<Vec<SavedJob>> {
+        self.inner.saved_jobs().await
+    }
+
+    async fn stop_job(&self, id: &str) -> Result<bool> {
+        self.inner.stop_job(id).await
     }
 }
 
