@@ -35,7 +35,8 @@ async fn the_demo_is_alive_says_where_to_look_and_ends_in_order() {
     }
     let status = demo.wait().unwrap();
     let text = lines.join("\n");
-    assert!(status.success(), "{text}");
+    let said = std::io::read_to_string(demo.stderr.take().unwrap()).unwrap();
+    assert!(status.success(), "{text}\n{said}");
     for what in [
         "mutt top",
         "mutt tail",

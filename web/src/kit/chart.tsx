@@ -91,7 +91,7 @@ export function Chart({ label, times, series, height = 180, unit = "", marks = [
         cursor: { points: { size: 6 }, drag: { x: false, y: false } },
         legend: { live: true },
         // One point alone has an hour around it.
-        scales: { x: { range: (_, from, to) => (from === to ? [from - 1_800, to + 1_800] : [from, to]) }, y: { range: (_, __, most) => [0, (Math.max(most ?? 0, level?.value ?? 0) || 1) * 1.08] } },
+        scales: { x: { range: (chart, from, to) => (chart.data[0].length === 1 ? [from - 1_800, from + 1_800] : [from, to]) }, y: { range: (_, __, most) => [0, (Math.max(most ?? 0, level?.value ?? 0) || 1) * 1.08] } },
         axes: [
           { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, width: 1 }, values: (_, splits, __, ___, step) => splits.map((seconds) => tick(seconds, step, zone)) },
           {

@@ -155,7 +155,7 @@ impl Cli {
                 Ok(())
             }
             Command::Openapi => {
-                println!("{}", mutt_web::openapi());
+                crate::output::line(&mutt_web::openapi());
                 Ok(())
             }
         }
