@@ -1,4 +1,5 @@
-//! Real Redis, Sentinel, PostgreSQL, OpenBao and Prometheus servers of their own for tests and local set-ups.
+//! Real Redis, Sentinel, PostgreSQL, OpenBao, Prometheus, rsyslog, syslog-ng and snmptrapd of their
+//! own for tests and local set-ups.
 //!
 //! Each server listens on a loopback port of its own, keeps its files in a directory of its own,
 //! is ready when its constructor returns, and dies with the value or with the process that made
@@ -8,6 +9,7 @@
 
 mod certificates;
 mod clock;
+mod daemons;
 mod openbao;
 mod postgres;
 mod process;
@@ -20,9 +22,11 @@ mod workspace;
 
 pub use certificates::Certificates;
 pub use clock::{Clock, faketime};
+pub use daemons::{Daemon, Rsyslogd, Snmptrapd, SyslogNg};
 pub use openbao::{OpenBao, OpenBaoBuilder};
 pub use postgres::{Postgres, PostgresBuilder};
 pub use prometheus::Prometheus;
 pub use proxy::Proxy;
 pub use redis::{AppendFsync, Redis, RedisBuilder};
 pub use sentinel::Sentinel;
+pub use workspace::Port;

@@ -5,7 +5,7 @@
 //! the next start.
 
 use std::fs::{self, File, OpenOptions};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -98,18 +98,21 @@ fn sweep(runs: &Path) {
 
 /// A loopback port that nobody else takes while this value lives, also while no server listens.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _lock: Option<File>,
 }
 
 impl Port {
-    /// A free port.
+    /// A port that is free for TCP and UDP.
     ///
     /// Below the range from which the kernel takes the local ports of outgoing connections: else
     /// a client that tries to reach a server while it is down could take the server's port, or
     /// even connect to itself.
-    pub(crate) fn free() -> Result<Self> {
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn free() -> Result<Self> {
         let ports = base()?.join("ports");
         fs::create_dir_all(&ports)?;
         let end = first_ephemeral_port();
@@ -120,7 +123,9 @@ impl Port {
             if lock.try_lock().is_err() {
                 continue;
             }
-            if TcpListener::bind(("127.0.0.1", number)).is_ok() {
+            let both = TcpListener::bind(("127.0.0.1", number)).is_ok()
+                && UdpSocket::bind(("127.0.0.1", number)).is_ok();
+            if both {
                 return Ok(Self {
                     number,
                     _lock: Some(lock),
@@ -138,7 +143,8 @@ impl Port {
         }
     }
 
-    pub(crate) fn number(&self) -> u16 {
+    /// Its number.
+    pub fn number(&self) -> u16 {
         self.number
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use mutt_testbed::{OpenBao, Postgres, Prometheus, faketime};
+use mutt_testbed::{OpenBao, Postgres, Prometheus, Rsyslogd, Snmptrapd, SyslogNg, faketime};
 
 use crate::shell::{installed, run_it, target_dir};
 use crate::ui;
@@ -32,7 +32,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 15] = [
+const NEEDS: [Need; 24] = [
     need(Purpose::Build, "gcc", || installed("cc")),
     need(Purpose::Build, "make", || installed("make")),
     need(Purpose::Servers, "util-linux", || {
@@ -50,6 +50,22 @@ const NEEDS: [Need; 15] = [
     need(Purpose::Tests, "libfaketime", || faketime().is_some()),
     need(Purpose::Tests, "prometheus", Prometheus::is_installed),
     need(Purpose::Tests, "postgresql-client", || installed("psql")),
+    // What sends to MUTT.
+    need(Purpose::Tests, "rsyslog", Rsyslogd::is_installed),
+    need(Purpose::Tests, "rsyslog-relp", || rsyslog_has("omrelp")),
+    need(Purpose::Tests, "rsyslog-gnutls", || {
+        rsyslog_has("lmnsd_gtls")
+    }),
+    need(Purpose::Tests, "rsyslog-openssl", || {
+        rsyslog_has("lmnsd_ossl")
+    }),
+    need(Purpose::Tests, "rsyslog-elasticsearch", || {
+        rsyslog_has("omelasticsearch")
+    }),
+    need(Purpose::Tests, "snmp", || installed("snmptrap")),
+    need(Purpose::Tests, "snmptrapd", Snmptrapd::is_installed),
+    need(Purpose::Tests, "openssl", || installed("openssl")),
+    need(Purpose::Tests, "netcat-openbsd", || installed("nc")),
     // For the web interface: what builds it, and what it is tested in.
     need(Purpose::Tests, "nodejs", || installed("node")),
     need(Purpose::Tests, "npm", || installed("npm")),
@@ -95,7 +111,80 @@ pub fn run(purpose: Purpose) -> Result<()> {
             "OpenBao cannot be fetched; put its program `bao` into target/tools or PATH by hand",
         )?;
     }
+    if purpose == Purpose::Tests && !SyslogNg::is_installed() {
+        fetch_syslog_ng().context(
+            "syslog-ng cannot be fetched; unpack its packages into target/tools/syslog-ng by hand",
+        )?;
+    }
     Ok(())
+}
+
+/// Whether rsyslog has a module.
+fn rsyslog_has(module: &str) -> bool {
+    let multiarch = format!("{}-linux-gnu", std::env::consts::ARCH);
+    [&format!("/usr/lib/{multiarch}"), "/usr/lib64", "/usr/lib"]
+        .iter()
+        .any(|lib| {
+            Path::new(lib)
+                .join(format!("rsyslog/{module}.so"))
+                .is_file()
+        })
+}
+
+/// Unpacks syslog-ng into `target/tools`: its package and that of rsyslog exclude each other.
+fn fetch_syslog_ng() -> Result<()> {
+    if !installed("apt-get") {
+        bail!("there is no apt-get here");
+    }
+    let tools = target_dir().join("tools");
+    // Two of us at once do not see each other's half-written files.
+    let work = tools.join(format!("fetch-{}", std::process::id()));
+    fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
+    let fetched = (|| {
+        run_it(
+            Command::new("apt-get")
+                .args(["download", "--quiet"])
+                .args(syslog_ng_packages()?)
+                .current_dir(&work),
+        )?;
+        for package in fs::read_dir(&work)?.flatten() {
+            run_it(
+                Command::new("dpkg-deb")
+                    .arg("--extract")
+                    .arg(package.path())
+                    .arg(work.join("root")),
+            )?;
+        }
+        fs::rename(work.join("root"), tools.join("syslog-ng"))?;
+        Ok(())
+    })();
+    let _ = fs::remove_dir_all(&work);
+    fetched
+}
+
+/// syslog-ng, and those packages it needs that are not installed.
+fn syslog_ng_packages() -> Result<Vec<String>> {
+    if rustix::process::geteuid().is_root() {
+        run_it(Command::new("apt-get").args(["update", "--quiet"]))?;
+    }
+    let output = Command::new("apt-get")
+        .args(["install", "--simulate", "--no-install-recommends"])
+        .args(["syslog-ng-core", "syslog-ng-mod-http"])
+        .env("LC_ALL", "C")
+        .output()?;
+    let plan = String::from_utf8_lossy(&output.stdout);
+    let packages: Vec<String> = plan
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inst ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect();
+    if packages.is_empty() {
+        bail!(
+            "apt-get has no plan for syslog-ng: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(packages)
 }
 
 fn install(packages: &[&str]) -> Result<()> {
