@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use libfuzzer_sys::fuzz_target;
 use mutt_event::json::view;
-use mutt_event::syslog::parse_into;
+use mutt_event::syslog::{Origin, parse_into};
 
 fuzz_target!(|input: &[u8]| {
     let Some((limit, line)) = input.split_first() else {
@@ -19,7 +19,8 @@ fuzz_target!(|input: &[u8]| {
     let received_at = jiff::Timestamp::from_second(1_795_266_000).expect("a constant");
     let peer = IpAddr::V6(Ipv6Addr::LOCALHOST);
     let mut out = Vec::new();
-    let parsed = parse_into(line, peer, received_at, "cid", limit, &mut out);
+    let origin = Origin::new(peer, received_at, limit);
+    let parsed = parse_into(line, &origin, &mut out);
     let value: serde_json::Value = serde_json::from_slice(&out).expect("an element is JSON");
     let read = view(&out).expect("an element can be read");
     assert_eq!(read.event_id, parsed.event_id);

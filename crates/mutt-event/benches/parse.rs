@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use mutt_event::json::{Accept, Records, RequiredFields, accept, records, view};
-use mutt_event::syslog::{Framer, Step, parse_into};
+use mutt_event::syslog::{Framer, Origin, Step, parse_into};
 use mutt_event::{EventId, Source, mask};
 
 /// About 300 bytes, as rsyslog posts it.
@@ -63,18 +64,25 @@ fn syslog(c: &mut Criterion) {
     let mut out = Vec::with_capacity(4096);
     let mut group = c.benchmark_group("syslog");
     group.throughput(Throughput::Elements(1));
-    for (name, line) in [("rfc3164", LEGACY), ("cisco", CISCO), ("rfc5424", RFC5424)] {
+    let utc = Origin {
+        correlation_id: "0193ab12",
+        ..Origin::new(PEER, received_at, 8192)
+    };
+    let berlin = TimeZone::get("Europe/Berlin").expect("bundled");
+    let zoned = Origin {
+        zone: &berlin,
+        ..utc
+    };
+    for (name, line, origin) in [
+        ("rfc3164", LEGACY, &utc),
+        ("cisco", CISCO, &utc),
+        ("rfc5424", RFC5424, &utc),
+        ("rfc3164 in a zone", LEGACY, &zoned),
+    ] {
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
-                parse_into(
-                    black_box(line),
-                    PEER,
-                    received_at,
-                    "0193ab12",
-                    8192,
-                    &mut out,
-                )
+                parse_into(black_box(line), origin, &mut out)
             });
         });
     }

@@ -235,7 +235,7 @@ pub(crate) fn fraction(text: &[u8]) -> (i32, &[u8]) {
 }
 
 /// Reads `HH:MM:SS` with an optional fraction.
-pub(crate) fn clock(text: &[u8]) -> Option<(i64, i64, i64, i32, &[u8])> {
+pub(crate) fn time_of_day(text: &[u8]) -> Option<(i64, i64, i64, i32, &[u8])> {
     let (hour, text) = fixed_digits(text, 2)?;
     let (minute, text) = fixed_digits(after(text, b':')?, 2)?;
     let (second, text) = fixed_digits(after(text, b':')?, 2)?;
@@ -263,13 +263,19 @@ pub(crate) fn offset(text: &[u8]) -> Option<(i64, &[u8])> {
 /// Reads a date and a time of day at the start of `text`, with or without an offset (then UTC),
 /// and returns what follows it.
 pub(crate) fn read_iso(text: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let (civil, offset, rest) = read_civil(text)?;
+    Some((civil.at_offset(offset.unwrap_or(0))?, rest))
+}
+
+/// As [`read_iso`], with the offset as it is written there, if it is.
+pub(crate) fn read_civil(text: &[u8]) -> Option<(Civil, Option<i64>, &[u8])> {
     let (year, rest) = fixed_digits(text, 4)?;
     let (month, rest) = fixed_digits(after(rest, b'-')?, 2)?;
     let (day, rest) = fixed_digits(after(rest, b'-')?, 2)?;
     let (b'T' | b't' | b' ', rest) = rest.split_first()? else {
         return None;
     };
-    let (hour, minute, second, nanosecond, rest) = clock(rest)?;
+    let (hour, minute, second, nanosecond, rest) = time_of_day(rest)?;
     let civil = Civil {
         year,
         month,
@@ -283,12 +289,12 @@ pub(crate) fn read_iso(text: &[u8]) -> Option<(Timestamp, &[u8])> {
         .strip_prefix(b" ")
         .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
     let (offset, rest) = match offset(spaced.unwrap_or(rest)) {
-        Some(read) => read,
+        Some((offset, rest)) => (Some(offset), rest),
         None => rest
             .strip_prefix(b" UTC")
-            .map_or((0, rest), |rest| (0, rest)),
+            .map_or((None, rest), |rest| (Some(0), rest)),
     };
-    Some((civil.at_offset(offset)?, rest))
+    Some((civil, offset, rest))
 }
 
 /// Reads epoch seconds or milliseconds, exactly: digits with an optional sign and fraction.

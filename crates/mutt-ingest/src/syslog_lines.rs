@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mutt_event::EventId;
-use mutt_event::syslog::{Note, Notes, parse_framed_into};
+use mutt_event::syslog::{Note, Notes, Origin, parse_into};
 use prometheus_client::metrics::counter::Counter;
 
 use crate::metrics::{IngestMetrics, Listener, ListenerMetrics};
@@ -49,19 +49,14 @@ impl SyslogLines {
         receipt: &Receipt,
         forming: &mut Forming,
     ) {
-        let correlation = receipt.correlation();
-        let notes = forming.batch().push_with(|out| {
-            parse_framed_into(
-                line,
-                frame,
-                peer,
-                receipt.at,
-                correlation,
-                self.max_line,
-                out,
-            )
-            .notes
-        });
+        let origin = Origin {
+            correlation_id: receipt.correlation(),
+            frame,
+            ..Origin::new(peer, receipt.at, self.max_line)
+        };
+        let notes = forming
+            .batch()
+            .push_with(|out| parse_into(line, &origin, out).notes);
         self.counters.listener.received.inc();
         // Neither priority, time nor host: text that nothing but its receipt makes an event.
         let understood = ![Note::NoPri, Note::NoTimestamp, Note::NoHost]

@@ -481,7 +481,8 @@ mod tests {
             };
             let mut element = Vec::new();
             let peer = std::net::IpAddr::from([127, 0, 0, 1]);
-            mutt_event::syslog::parse_into(&bytes, peer, message.at, "", 65536, &mut element);
+            let origin = mutt_event::syslog::Origin::new(peer, message.at, 65536);
+            mutt_event::syslog::parse_into(&bytes, &origin, &mut element);
             let view = mutt_event::json::view(&element).expect("an event");
             let text = String::from_utf8_lossy(&bytes);
             assert!(text.contains(&*view.hostname), "{text}: {}", view.hostname);

@@ -15,6 +15,7 @@ use mutt_engine::catalog::ConfigAuditFilter;
 use mutt_engine::dynamic::CONFIG_TABLE;
 use mutt_engine::unhandled::UnhandledSignature;
 use mutt_event::Severity;
+use mutt_event::syslog::Origin;
 use mutt_rules::{Handling, Mode, Rule, RuleDraft, Scratch, Subject, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -219,15 +220,8 @@ impl Sets {
             element.extend_from_slice(trimmed.as_bytes());
         } else {
             let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-            let now = Timestamp::now();
-            mutt_event::syslog::parse_into(
-                trimmed.as_bytes(),
-                nowhere,
-                now,
-                "",
-                LINE_MAX,
-                &mut element,
-            );
+            let origin = Origin::new(nowhere, Timestamp::now(), LINE_MAX);
+            mutt_event::syslog::parse_into(trimmed.as_bytes(), &origin, &mut element);
         }
         let event = match mutt_event::json::view(&element) {
             Ok(event) => event,

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 
+use super::clock::Clock;
 use super::notes::{Note, Notes};
 use super::{Message, is_host, stamp, vendor};
 use crate::Severity;
@@ -13,23 +14,23 @@ use crate::Severity;
 const BELIEVABLE: u64 = 86_400;
 
 /// Reads a message whose priority, if any, is gone.
-pub(super) fn parse<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) {
+pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) {
     let start = text.trim_start_matches(' ');
     // NX-OS without a host name.
     let start = start.strip_prefix(": ").unwrap_or(start);
     let (sequence, rest) = sequence(start);
-    if let Some(content) = header(rest, received_at, message) {
+    if let Some(content) = header(rest, clock, message) {
         message.sequence = sequence;
-        let content = behind_relay(content, received_at, message);
-        return read_content(content, message);
+        let content = behind_relay(content, clock, message);
+        return read_content(content, clock, message);
     }
     // No header at all. Without a priority either, it is just text, which stays as it is.
     if message.notes.has(Note::NoPri) && vendor::mnemonic(start).is_none() {
-        vendor::key_values(start, message);
+        vendor::key_values(start, clock, message);
         message.text = text;
         return;
     }
-    read_content(host_without_time(start, message), message);
+    read_content(host_without_time(start, message), clock, message);
 }
 
 /// Cisco's `29: `, or two numbers as NX-OS's `101 21: `.
@@ -53,8 +54,8 @@ fn sequence(text: &str) -> (Option<&str>, &str) {
 
 /// Reads time and host, in either order; what follows them. `None` where there is no time and no
 /// Cisco mnemonic that would tell a header from a text.
-fn header<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) -> Option<&'a str> {
-    if let Some(rest) = time(text, received_at, message) {
+fn header<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> Option<&'a str> {
+    if let Some(rest) = time(text, clock, message) {
         return Some(host_after_time(rest, message));
     }
     if vendor::mnemonic(text).is_some() {
@@ -64,7 +65,7 @@ fn header<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) 
     let (word, rest) = text.split_once(' ')?;
     if let Some(host) = word.strip_suffix(':').filter(|host| is_host(host)) {
         let rest = rest.trim_start_matches(' ');
-        if let Some(rest) = time(rest, received_at, message) {
+        if let Some(rest) = time(rest, clock, message) {
             message.host = Some(host);
             return Some(content_after_colon(rest));
         }
@@ -73,12 +74,12 @@ fn header<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) 
             return Some(rest);
         }
     }
-    if let Some(rest) = node_and_time(text, received_at, message) {
+    if let Some(rest) = node_and_time(text, clock, message) {
         return Some(content_after_colon(rest));
     }
     if is_host(word) {
         let rest = rest.trim_start_matches(' ');
-        if let Some(rest) = node_and_time(rest, received_at, message) {
+        if let Some(rest) = node_and_time(rest, clock, message) {
             message.host = Some(word);
             return Some(content_after_colon(rest));
         }
@@ -93,16 +94,12 @@ fn header<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) 
 
 /// Skips the header that a Cisco device wrote itself where a relay put its own in front of it:
 /// `733: *Nov 21 14:30:11.776: %LINK-3-UPDOWN: …`. The device's own time counts.
-fn behind_relay<'a>(
-    content: &'a str,
-    received_at: Timestamp,
-    message: &mut Message<'a>,
-) -> &'a str {
+fn behind_relay<'a>(content: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> &'a str {
     let (Some(number), rest) = sequence(content) else {
         return content;
     };
     let before = (message.time, message.device_time, message.notes);
-    let rest = time(rest, received_at, message).map_or(rest, content_after_colon);
+    let rest = time(rest, clock, message).map_or(rest, content_after_colon);
     if vendor::mnemonic(rest).is_none() {
         (message.time, message.device_time, message.notes) = before;
         return content;
@@ -117,7 +114,7 @@ fn behind_relay<'a>(
 /// IOS-XR's `LC/0/2/CPU0:Jul  7 20:16:14.834`; what follows.
 fn node_and_time<'a>(
     text: &'a str,
-    received_at: Timestamp,
+    clock: Clock<'_>,
     message: &mut Message<'a>,
 ) -> Option<&'a str> {
     let end = text
@@ -126,26 +123,27 @@ fn node_and_time<'a>(
         .position(|b| !(b.is_ascii_alphanumeric() || b == b'/'))?;
     let rest = text[end..].strip_prefix(':')?;
     if text[..end].contains('/') {
-        time(rest, received_at, message)
+        time(rest, clock, message)
     } else {
         None
     }
 }
 
 /// Reads a time with Cisco's clock mark; what follows it.
-fn time<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) -> Option<&'a str> {
+fn time<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> Option<&'a str> {
     let (mark, unmarked) = match text.as_bytes().first()? {
         b'*' => (Some(Note::ClockNotSet), &text[1..]),
         b'.' => (Some(Note::ClockNotSynced), &text[1..]),
         _ => (None, text),
     };
-    let stamp = stamp::read(unmarked, received_at)?;
+    let stamp = stamp::read(unmarked, clock)?;
     if !(stamp.rest.is_empty() || stamp.rest.starts_with([' ', ':'])) {
         return None;
     }
     let mut notes = stamp.notes.union(mark.map_or(Notes::NONE, Notes::from));
     // A clock that was never set says nothing, unless it happens to be right.
-    let far = |time: Timestamp| time.as_second().abs_diff(received_at.as_second()) > BELIEVABLE;
+    let far =
+        |time: Timestamp| time.as_second().abs_diff(clock.received_at().as_second()) > BELIEVABLE;
     let doubtful = notes.has(Note::ClockNotSet) && stamp.time.is_none_or(far);
     if doubtful {
         message.device_time = Some(&unmarked[..unmarked.len() - stamp.rest.len()]);
@@ -207,7 +205,7 @@ fn host_without_time<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
 }
 
 /// Reads what follows the header: tag and text, or one of the vendors' own forms.
-fn read_content<'a>(content: &'a str, message: &mut Message<'a>) {
+fn read_content<'a>(content: &'a str, clock: Clock<'_>, message: &mut Message<'a>) {
     message.text = content;
     let content = without_severity_word(content);
     if let Some(tag) = tag(content) {
@@ -219,7 +217,7 @@ fn read_content<'a>(content: &'a str, message: &mut Message<'a>) {
         message.program.get_or_insert(mnemonic);
         message.severity.get_or_insert(severity);
     } else if message.program.is_none() && message.text.contains('=') {
-        vendor::key_values(message.text, message);
+        vendor::key_values(message.text, clock, message);
     }
 }
 

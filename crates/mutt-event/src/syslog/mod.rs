@@ -4,6 +4,7 @@
 //! and the peer's address. What was odd is noted ([`Note`]) in the event, so that it can be counted
 //! and matched. [`Framer`] finds the messages in a stream.
 
+mod clock;
 mod framing;
 mod legacy;
 mod notes;
@@ -15,10 +16,12 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 pub use framing::{Framer, Step};
 pub use notes::{Note, Notes};
 
+use self::clock::Clock;
 use crate::element::{ElementWriter, push_string};
 use crate::{EventId, Severity, Source};
 
@@ -53,45 +56,59 @@ struct Message<'a> {
     notes: Notes,
 }
 
+static UTC: TimeZone = TimeZone::UTC;
+
+/// Where a message came from, and what is known about its sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Who sent it to MUTT: the device, or a relay.
+    pub peer: IpAddr,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// What everything of one request or read has in common.
+    pub correlation_id: &'a str,
+    /// How many bytes of the message are looked at.
+    pub max_len: usize,
+    /// What was odd about the message's frame.
+    pub frame: Notes,
+    /// The zone of times that name none.
+    pub zone: &'a TimeZone,
+    /// The peer's name, for messages that name no host.
+    pub host: Option<&'a str>,
+    /// What the operator calls this sender; written into the event.
+    pub tags: &'a [Box<str>],
+}
+
+impl Origin<'_> {
+    /// A sender of whom nothing is known: times without zone are UTC, no name, no tags.
+    pub fn new(peer: IpAddr, received_at: Timestamp, max_len: usize) -> Self {
+        Self {
+            peer,
+            received_at,
+            correlation_id: "",
+            max_len,
+            frame: Notes::NONE,
+            zone: &UTC,
+            host: None,
+            tags: &[],
+        }
+    }
+}
+
 /// Makes an event of one syslog message (a datagram, or what a [`Framer`] cut out) and appends it
-/// to `out` as a queue element. At most `max_len` bytes of the message are looked at.
+/// to `out` as a queue element.
 ///
 /// Fields written: `hostname`, `message`, `timestamp` (where the device gave one), `syslog_severity`,
 /// `facility` (its word, such as `local0`), `program`, `procid`, `msgid`, `structured_data` (an
 /// object of objects; a list where a name repeats), `sequence`, `device_time` (where the device's
-/// clock is not to be believed), `source`, `source_ip`, `parse_notes`, and MUTT's own.
-pub fn parse_into(
-    line: &[u8],
-    peer: IpAddr,
-    received_at: Timestamp,
-    correlation_id: &str,
-    max_len: usize,
-    out: &mut Vec<u8>,
-) -> Parsed {
-    parse_framed_into(
-        line,
-        Notes::NONE,
-        peer,
-        received_at,
-        correlation_id,
-        max_len,
-        out,
-    )
-}
-
-/// As [`parse_into`], with what was odd about the message's frame already.
-pub fn parse_framed_into(
-    line: &[u8],
-    frame: Notes,
-    peer: IpAddr,
-    received_at: Timestamp,
-    correlation_id: &str,
-    max_len: usize,
-    out: &mut Vec<u8>,
-) -> Parsed {
-    let mut notes = frame;
-    let text = clean(line, max_len, &mut notes);
-    let mut message = parse(&text, received_at);
+/// clock is not to be believed), `source`, `source_ip`, `tags`, `parse_notes`, and MUTT's own.
+///
+/// A time without a zone that names an hour which comes twice is the one nearer to the receipt; an
+/// hour that never comes is read as if clocks had not been put forward.
+pub fn parse_into(line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>) -> Parsed {
+    let mut notes = origin.frame;
+    let text = clean(line, origin.max_len, &mut notes);
+    let mut message = parse(&text, Clock::new(origin.received_at, origin.zone));
     message.notes = message.notes.union(notes);
     if message.host.is_none() {
         message.notes.add(Note::NoHost);
@@ -99,16 +116,8 @@ pub fn parse_framed_into(
     if message.time.is_none() {
         message.notes.add(Note::NoTimestamp);
     }
-    let event_id = EventId::at(received_at);
-    write(
-        &message,
-        &text,
-        event_id,
-        peer,
-        received_at,
-        correlation_id,
-        out,
-    );
+    let event_id = EventId::at(origin.received_at);
+    write(&message, &text, event_id, origin, out);
     Parsed {
         event_id,
         notes: message.notes,
@@ -159,7 +168,7 @@ fn trim(line: &[u8]) -> &[u8] {
     &line[..end.map_or(0, |last| last + 1)]
 }
 
-fn parse(text: &str, received_at: Timestamp) -> Message<'_> {
+fn parse<'a>(text: &'a str, clock: Clock<'_>) -> Message<'a> {
     let mut message = Message {
         text,
         ..Message::default()
@@ -178,8 +187,8 @@ fn parse(text: &str, received_at: Timestamp) -> Message<'_> {
         }
         None => rest,
     };
-    if !rfc5424::parse(rest, received_at, &mut message) {
-        legacy::parse(rest, received_at, &mut message);
+    if !rfc5424::parse(rest, clock, &mut message) {
+        legacy::parse(rest, clock, &mut message);
     }
     message
 }
@@ -240,16 +249,14 @@ fn write(
     message: &Message<'_>,
     whole: &str,
     event_id: EventId,
-    peer: IpAddr,
-    received_at: Timestamp,
-    correlation_id: &str,
+    origin: &Origin<'_>,
     out: &mut Vec<u8>,
 ) {
     out.reserve(whole.len() + 512);
     let mut element = ElementWriter::new(out);
-    match message.host {
-        Some(host) => element.text("hostname", host),
-        None => element.address("hostname", peer),
+    match message.host.or(origin.host) {
+        Some(host) if !host.is_empty() => element.text("hostname", host),
+        _ => element.address("hostname", origin.peer),
     }
     // A header without a message: the header says more than nothing.
     let text = [message.text, whole, "(empty message)"];
@@ -284,12 +291,25 @@ fn write(
         element.raw_with("structured_data", |out| data.write_json(out));
     }
     element.text("source", Source::Syslog.name());
-    element.address("source_ip", peer);
+    element.address("source_ip", origin.peer);
+    if !origin.tags.is_empty() {
+        element.raw_with("tags", |out| push_list(out, origin.tags));
+    }
     if !message.notes.is_empty() {
         element.raw_with("parse_notes", |out| message.notes.write_json(out));
     }
-    element.identity(event_id, received_at, Some(correlation_id));
+    element.identity(event_id, origin.received_at, Some(origin.correlation_id));
     element.finish();
+}
+
+fn push_list(out: &mut Vec<u8>, values: &[Box<str>]) {
+    let mut before = b'[';
+    for value in values {
+        out.push(before);
+        push_string(out, value);
+        before = b',';
+    }
+    out.push(b']');
 }
 
 /// Whether a word can be a host's name: what devices write there is wider than DNS allows (slots,

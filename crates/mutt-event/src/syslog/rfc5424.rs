@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
+use super::clock::Clock;
 use super::notes::Note;
 use super::{Message, is_host, push_string};
 use crate::time;
@@ -25,7 +24,7 @@ struct Param<'a> {
 
 /// Reads a message whose priority is gone. `false`, and nothing changed, where it is not RFC 5424:
 /// it has to begin with a version and a time.
-pub(super) fn parse<'a>(text: &'a str, received_at: Timestamp, message: &mut Message<'a>) -> bool {
+pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> bool {
     let version = text.bytes().take(3).take_while(u8::is_ascii_digit).count();
     if !(1..=2).contains(&version) || text.starts_with('0') {
         return false;
@@ -39,10 +38,12 @@ pub(super) fn parse<'a>(text: &'a str, received_at: Timestamp, message: &mut Mes
         if rest.bytes().filter(|&byte| byte == b' ').count() < 3 {
             return false;
         }
-    } else if let Some((time, [])) = time::read_iso(word.as_bytes()) {
+    } else if let Some((civil, offset, [])) = time::read_civil(word.as_bytes())
+        && let Some(time) = clock.moment(&civil, offset)
+    {
         message.time = Some(time);
     } else {
-        return meraki(word, rest, received_at, message);
+        return meraki(word, rest, clock, message);
     }
     let (host, rest) = field(rest);
     message.host = host.filter(|host| is_host(host));
@@ -77,17 +78,12 @@ fn body(rest: &str) -> &str {
 const TEN_YEARS: u64 = 10 * 366 * 86_400;
 
 /// Cisco Meraki: `1 1563249630.774247467 MX84 events type=…`, epoch time and no more header.
-fn meraki<'a>(
-    word: &str,
-    rest: &'a str,
-    received_at: Timestamp,
-    message: &mut Message<'a>,
-) -> bool {
+fn meraki<'a>(word: &str, rest: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> bool {
     let Some(time) = time::read_epoch(word.as_bytes()) else {
         return false;
     };
     // A number that is no time of these years is the beginning of some text.
-    if time.as_second().abs_diff(received_at.as_second()) > TEN_YEARS {
+    if time.as_second().abs_diff(clock.received_at().as_second()) > TEN_YEARS {
         return false;
     }
     let (host, rest) = field(rest);

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::clock::Clock;
 use super::notes::{Note, Notes};
-use crate::time::{self, Civil, clock, fixed_digits, fraction, offset};
+use crate::time::{self, Civil, fixed_digits, fraction, offset, time_of_day};
 
 /// A time as read, and what follows it.
 pub(super) struct Stamp<'a> {
@@ -16,13 +17,13 @@ pub(super) struct Stamp<'a> {
 
 /// Reads a time of the device at the start of `text`: the BSD form with or without a year (before
 /// or behind the day or behind the clock), NX-OS's year first, ISO forms, with fraction and zone;
-/// or an uptime. A time without a zone is read as UTC.
-pub(super) fn read(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
+/// or an uptime.
+pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     let bytes = text.as_bytes();
     match bytes.first()? {
-        b'A'..=b'Z' | b'a'..=b'z' => month_first(text, received_at),
-        b'0'..=b'9' => iso(text)
-            .or_else(|| year_first(text))
+        b'A'..=b'Z' | b'a'..=b'z' => month_first(text, clock),
+        b'0'..=b'9' => iso(text, clock)
+            .or_else(|| year_first(text, clock))
             .or_else(|| uptime(text)),
         _ => None,
     }
@@ -71,7 +72,7 @@ fn year(text: &[u8]) -> Option<(i64, &[u8])> {
 }
 
 /// `Nov 21 13:00:00`, `Nov 21 2026 13:00:00`, `Nov 21 13:00:00.123 UTC`, `Nov 21 13:00:00 2026`
-fn month_first(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
+fn month_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     let (month, rest) = month(text.as_bytes())?;
     let (day, rest) = short_number(blanks(rest)?)?;
     let rest = blanks(rest)?;
@@ -79,7 +80,7 @@ fn month_first(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
         Some((year, rest)) => (Some(year), blanks(rest)?),
         None => (None, rest),
     };
-    let (hour, minute, second, nanosecond, mut rest) = clock(rest)?;
+    let (hour, minute, second, nanosecond, mut rest) = time_of_day(rest)?;
     let mut notes = Notes::NONE;
     if stated.is_none()
         && let Some((year, after)) = rest.strip_prefix(b" ").and_then(year)
@@ -87,44 +88,37 @@ fn month_first(text: &str, received_at: Timestamp) -> Option<Stamp<'_>> {
         (stated, rest) = (Some(year), after);
     }
     let (offset, rest) = zone(rest, &mut notes);
-    let at = |year| {
-        Civil {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-            nanosecond,
-        }
-        .at_offset(offset)
+    let civil = Civil {
+        year: stated.unwrap_or_default(),
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        nanosecond,
     };
-    let time = if let Some(year) = stated {
-        at(year)?
+    let time = if stated.is_some() {
+        clock.moment(&civil, offset)
     } else {
         notes.add(Note::NoYear);
-        let now = time::year_of(received_at);
-        [now - 1, now, now + 1]
-            .into_iter()
-            .filter_map(at)
-            .min_by_key(|time| time.as_second().abs_diff(received_at.as_second()))?
+        clock.nearest_year(&civil, offset)
     };
     Some(Stamp {
-        time: Some(time),
+        time: Some(time?),
         notes,
         rest: rest_of(text, rest),
     })
 }
 
 /// NX-OS: `2026 Nov 21 13:00:00 UTC`
-fn year_first(text: &str) -> Option<Stamp<'_>> {
+fn year_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     let (year, rest) = fixed_digits(text.as_bytes(), 4)?;
     let (month, rest) = month(blanks(rest)?)?;
     let (day, rest) = short_number(blanks(rest)?)?;
-    let (hour, minute, second, nanosecond, rest) = clock(blanks(rest)?)?;
+    let (hour, minute, second, nanosecond, rest) = time_of_day(blanks(rest)?)?;
     let mut notes = Notes::NONE;
     let (offset, rest) = zone(rest, &mut notes);
-    let time = Civil {
+    let civil = Civil {
         year,
         month,
         day,
@@ -132,10 +126,9 @@ fn year_first(text: &str) -> Option<Stamp<'_>> {
         minute,
         second,
         nanosecond,
-    }
-    .at_offset(offset)?;
+    };
     Some(Stamp {
-        time: Some(time),
+        time: Some(clock.moment(&civil, offset)?),
         notes,
         rest: rest_of(text, rest),
     })
@@ -143,34 +136,18 @@ fn year_first(text: &str) -> Option<Stamp<'_>> {
 
 /// RFC 3339 and its relatives; Huawei writes `2018-7-23 01:00:34.270.1`, Palo Alto
 /// `2026/11/21 13:00:00`.
-fn iso(text: &str) -> Option<Stamp<'_>> {
-    if let Some((time, rest)) = time::read_iso(text.as_bytes())
+fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
+    let mut notes = Notes::NONE;
+    if let Some((civil, written, rest)) = time::read_civil(text.as_bytes())
         && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
     {
-        let mut notes = Notes::NONE;
-        // read_iso knows offsets and " UTC"; other names are ours to know.
-        let rest = if let Some((zone, rest)) = zone_name(rest) {
-            let Some(offset) = zone else {
-                notes.add(Note::UnknownZone);
-                return Some(Stamp {
-                    time: Some(time),
-                    notes,
-                    rest: rest_of(text, rest),
-                });
-            };
-            let time = time
-                .checked_sub(jiff::SignedDuration::from_secs(offset))
-                .ok();
-            return Some(Stamp {
-                time,
-                notes,
-                rest: rest_of(text, rest),
-            });
-        } else {
-            rest
+        // read_civil knows offsets and " UTC"; other names are ours to know.
+        let (offset, rest) = match written {
+            Some(offset) => (Some(offset), rest),
+            None => zone(rest, &mut notes),
         };
         return Some(Stamp {
-            time: Some(time),
+            time: Some(clock.moment(&civil, offset)?),
             notes,
             rest: rest_of(text, rest),
         });
@@ -182,11 +159,10 @@ fn iso(text: &str) -> Option<Stamp<'_>> {
     let (b' ' | b'T', rest) = rest.split_first()? else {
         return None;
     };
-    let (hour, minute, second, nanosecond, rest) = clock(rest)?;
+    let (hour, minute, second, nanosecond, rest) = time_of_day(rest)?;
     let (_, rest) = fraction(rest);
-    let mut notes = Notes::NONE;
     let (offset, rest) = zone(rest, &mut notes);
-    let time = Civil {
+    let civil = Civil {
         year,
         month,
         day,
@@ -194,10 +170,9 @@ fn iso(text: &str) -> Option<Stamp<'_>> {
         minute,
         second,
         nanosecond,
-    }
-    .at_offset(offset)?;
+    };
     Some(Stamp {
-        time: Some(time),
+        time: Some(clock.moment(&civil, offset)?),
         notes,
         rest: rest_of(text, rest),
     })
@@ -206,7 +181,7 @@ fn iso(text: &str) -> Option<Stamp<'_>> {
 /// Cisco's uptime instead of a time: `00:01:01`, `3d04h`, `1w2d`.
 fn uptime(text: &str) -> Option<Stamp<'_>> {
     let bytes = text.as_bytes();
-    let rest = if let Some((.., rest)) = clock(bytes) {
+    let rest = if let Some((.., rest)) = time_of_day(bytes) {
         rest
     } else {
         let (_, rest) = counted(bytes, b"ywd")?;
@@ -228,24 +203,25 @@ fn counted<'a>(text: &'a [u8], units: &[u8]) -> Option<(i64, &'a [u8])> {
     units.contains(unit).then_some((number, rest))
 }
 
-/// The zone behind a time of day: an offset or a name; none is UTC.
-fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (i64, &'a [u8]) {
-    if let Some(read) = offset(text) {
-        return read;
+/// The zone behind a time of day: an offset or a name; `None` where there is none, or none that is
+/// known.
+fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (Option<i64>, &'a [u8]) {
+    if let Some((offset, rest)) = offset(text) {
+        return (Some(offset), rest);
     }
     let spaced = text
         .strip_prefix(b" ")
         .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
-    if let Some(read) = spaced.and_then(offset) {
-        return read;
+    if let Some((offset, rest)) = spaced.and_then(offset) {
+        return (Some(offset), rest);
     }
     match zone_name(text) {
-        Some((Some(offset), rest)) => (offset, rest),
         Some((None, rest)) => {
             notes.add(Note::UnknownZone);
-            (0, rest)
+            (None, rest)
         }
-        None => (0, text),
+        Some(known) => known,
+        None => (None, text),
     }
 }
 
@@ -291,10 +267,13 @@ fn zone_name(text: &[u8]) -> Option<(Option<i64>, &[u8])> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     fn read_at(text: &str, received: &str) -> Option<(Option<String>, Notes, String)> {
-        let stamp = read(text, received.parse().unwrap())?;
+        let zone = TimeZone::UTC;
+        let stamp = read(text, Clock::new(received.parse().unwrap(), &zone))?;
         Some((
             stamp.time.map(|time| time.to_string()),
             stamp.notes,

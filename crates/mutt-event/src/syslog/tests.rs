@@ -15,8 +15,12 @@ fn received() -> Timestamp {
 }
 
 fn event(line: impl AsRef<[u8]>, max_len: usize) -> (Value, Notes) {
+    event_from(line, &Origin::new(PEER, received(), max_len))
+}
+
+fn event_from(line: impl AsRef<[u8]>, origin: &Origin<'_>) -> (Value, Notes) {
     let mut out = Vec::new();
-    let parsed = parse_into(line.as_ref(), PEER, received(), "cid", max_len, &mut out);
+    let parsed = parse_into(line.as_ref(), origin, &mut out);
     let event: Value = serde_json::from_slice(&out).expect("an element is JSON");
     assert_eq!(event["_event_id"], parsed.event_id.to_string());
     assert_eq!(event["source"], "syslog");
@@ -319,6 +323,85 @@ fn long_lines_are_cut_between_characters() {
     }
 }
 
+#[test]
+fn what_is_known_of_the_sender_fills_what_the_message_leaves_out() {
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    let tags = ["dc1".into(), "a \"b\"".into()];
+    let origin = Origin {
+        zone: &zone,
+        host: Some("core1"),
+        tags: &tags,
+        frame: Note::UnexpectedFraming.into(),
+        ..Origin::new(PEER, received(), 8192)
+    };
+    for (line, host, time) in [
+        (
+            "<13>Nov 21 14:00:00 web1 app: x",
+            "web1",
+            "2026-11-21T13:00:00Z",
+        ),
+        (
+            "<13>Jul  1 14:00:00 web1 app: x",
+            "web1",
+            "2026-07-01T12:00:00Z",
+        ),
+        (
+            "<13>Nov 21 2026 14:00:00: %ASA-5-1: x",
+            "core1",
+            "2026-11-21T13:00:00Z",
+        ),
+        (
+            "<13>2026 Nov 21 14:00:00: %A-5-B: x",
+            "core1",
+            "2026-11-21T13:00:00Z",
+        ),
+        (
+            "<13>2026 Nov 21 14:00:00 EST: %A-5-B: x",
+            "core1",
+            "2026-11-21T19:00:00Z",
+        ),
+        (
+            "<13>2026-11-21 14:00:00 web1 app: x",
+            "web1",
+            "2026-11-21T13:00:00Z",
+        ),
+        (
+            "<13>1 2026-11-21T14:00:00Z web1 app - - - x",
+            "web1",
+            "2026-11-21T14:00:00Z",
+        ),
+        (
+            "<13>date=2026-11-21 time=14:00:00 level=x",
+            "core1",
+            "2026-11-21T13:00:00Z",
+        ),
+        (
+            "<13>date=2026-11-21 time=14:00:00 tz=\"+0300\" level=x",
+            "core1",
+            "2026-11-21T11:00:00Z",
+        ),
+        (
+            "<13>id=firewall time=\"2026-11-21 14:00:00\"",
+            "core1",
+            "2026-11-21T13:00:00Z",
+        ),
+        (
+            "<13>id=firewall time=\"2026-11-21 14:00:00 UTC\"",
+            "core1",
+            "2026-11-21T14:00:00Z",
+        ),
+    ] {
+        let (event, notes) = event_from(line, &origin);
+        assert_eq!(event["hostname"], host, "{line}");
+        let expected: Timestamp = time.parse().unwrap();
+        let read: Timestamp = event["timestamp"].as_str().unwrap().parse().unwrap();
+        assert_eq!(read, expected, "{line}");
+        assert_eq!(event["tags"], serde_json::json!(["dc1", "a \"b\""]));
+        assert_eq!(notes.has(Note::NoHost), host == "core1", "{line}");
+        assert!(notes.has(Note::UnexpectedFraming));
+    }
+}
+
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..200),
@@ -347,7 +430,8 @@ proptest! {
     #[test]
     fn any_bytes_become_a_readable_event(line in lines(), max in 0usize..300) {
         let mut out = Vec::new();
-        let parsed = parse_into(&line, PEER, received(), "c\"id", max, &mut out);
+        let origin = Origin { correlation_id: "c\"id", ..Origin::new(PEER, received(), max) };
+        let parsed = parse_into(&line, &origin, &mut out);
         let value: Value = serde_json::from_slice(&out).unwrap();
         let view = json::view(&out).unwrap();
         prop_assert_eq!(view.event_id, parsed.event_id);

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::clock::Clock;
 use super::{Message, is_host};
 use crate::{Severity, time};
 
@@ -35,16 +36,16 @@ pub(super) fn mnemonic(text: &str) -> Option<(&str, Severity)> {
 
 /// Takes host, time and severity from a text of `key=value` pairs, as far as they are not known yet
 /// (`FortiOS` sends no other header; `SonicWall` is alike). `false` where it is no such text.
-pub(super) fn key_values<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
+pub(super) fn key_values<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> bool {
     let mut pairs = Pairs(text).peekable();
     if pairs.peek().is_none() {
         return false;
     }
-    let (mut date, mut clock, mut zone, mut epoch) = (None, None, None, None);
+    let (mut date, mut time, mut zone, mut epoch) = (None, None, None, None);
     for (key, value) in pairs {
         match key {
             "date" => date = Some(value),
-            "time" => clock = Some(value),
+            "time" => time = Some(value),
             "tz" => zone = Some(value),
             "eventtime" => epoch = Some(value),
             "devname" | "fw" | "device_name" if message.host.is_none() => {
@@ -57,9 +58,9 @@ pub(super) fn key_values<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
         }
     }
     if message.time.is_none() {
-        message.time = match (date, clock) {
-            (Some(date), Some(clock)) => date_and_clock(date, clock, zone.unwrap_or("")),
-            (None, Some(time)) => time::parse_timestamp(time),
+        message.time = match (date, time) {
+            (Some(date), Some(time)) => date_and_time(date, time, zone.unwrap_or(""), clock),
+            (None, Some(time)) => one_time(time, clock),
             _ => None,
         }
         .or_else(|| epoch.and_then(epoch_time));
@@ -67,13 +68,23 @@ pub(super) fn key_values<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
     true
 }
 
-fn date_and_clock(date: &str, clock: &str, zone: &str) -> Option<Timestamp> {
-    let (date, clock) = (date.get(..10)?, clock.get(..8)?);
-    let mut text = String::with_capacity(32);
-    for part in [date, "T", clock, zone.get(..6).unwrap_or(zone)] {
-        text.push_str(part);
+fn date_and_time(date: &str, time: &str, zone: &str, clock: Clock<'_>) -> Option<Timestamp> {
+    let mut text = [0; 19];
+    text[..10].copy_from_slice(date.as_bytes().get(..10)?);
+    text[10] = b'T';
+    text[11..].copy_from_slice(time.as_bytes().get(..8)?);
+    let (civil, None, []) = time::read_civil(&text)? else {
+        return None;
+    };
+    let offset = time::offset(zone.as_bytes()).map(|(offset, _)| offset);
+    clock.moment(&civil, offset)
+}
+
+fn one_time(text: &str, clock: Clock<'_>) -> Option<Timestamp> {
+    match time::read_civil(text.as_bytes()) {
+        Some((civil, offset, [])) => clock.moment(&civil, offset),
+        _ => time::parse_timestamp(text),
     }
-    time::parse_timestamp(&text)
 }
 
 /// Forti writes seconds or nanoseconds, by version.

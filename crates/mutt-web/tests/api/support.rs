@@ -198,14 +198,8 @@ impl World {
                 let line = format!("<134>1 2026-11-21T10:00:00Z router1 app - - - {message}");
                 let mut element = Vec::new();
                 let peer = "192.0.2.1".parse().unwrap();
-                mutt_event::syslog::parse_into(
-                    line.as_bytes(),
-                    peer,
-                    now,
-                    "",
-                    65_536,
-                    &mut element,
-                );
+                let origin = mutt_event::syslog::Origin::new(peer, now, 65_536);
+                mutt_event::syslog::parse_into(line.as_bytes(), &origin, &mut element);
                 element
             })
             .collect();

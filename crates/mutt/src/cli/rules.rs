@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use mutt_engine::Engine;
+use mutt_event::syslog::Origin;
 use mutt_rules::{Rule, RuleDraft, RuleSet, Subject};
 use serde_json::json;
 
@@ -305,7 +306,8 @@ fn test(context: &Context, rules: &[Rule], lines: &Path, explain: bool) -> Outco
         total += 1;
         let mut element = Vec::new();
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        mutt_event::syslog::parse_into(line.as_bytes(), nowhere, now, "", 1 << 20, &mut element);
+        let origin = Origin::new(nowhere, now, 1 << 20);
+        mutt_event::syslog::parse_into(line.as_bytes(), &origin, &mut element);
         let event = mutt_event::json::view(&element)
             .map_err(|rejected| Failure::failed(format!("line {total}: {rejected}")))?;
         let subject = Subject {
