@@ -59,7 +59,8 @@ pub enum Verdict {
         /// The event's.
         got: Option<Severity>,
     },
-    /// The trap's OID is neither the rule's nor below it.
+    /// The trap's OID is neither the rule's nor below it, with or without a 0 before its last
+    /// number.
     OidDiffers {
         /// The rule's.
         wanted: String,

@@ -110,13 +110,9 @@ impl Criteria {
             (None, _) => {}
             (Some(_), None) => return None,
             (Some(mine), Some(theirs)) => {
-                let (mine, theirs) = (mine.to_string(), theirs.to_string());
                 if mine == theirs {
                     why.push("both are for the same OID".to_owned());
-                } else if theirs
-                    .strip_prefix(mine.as_str())
-                    .is_some_and(|rest| rest.starts_with('.'))
-                {
+                } else if mine.covers(theirs) {
                     why.push(format!("{theirs} lies below {mine}"));
                 } else {
                     return None;

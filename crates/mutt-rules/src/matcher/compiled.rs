@@ -84,7 +84,7 @@ impl Compiled {
     pub(crate) fn oid_holds(&self, line: &Line<'_>) -> bool {
         self.oid
             .as_ref()
-            .is_none_or(|oid| line.arcs.is_some_and(|arcs| arcs.starts_with(oid.arcs())))
+            .is_none_or(|oid| line.arcs.is_some_and(|arcs| oid.matches_trap(arcs)))
     }
 
     /// Whether the rule's regex must run on every message.

@@ -2,6 +2,7 @@
 //! however many rules there are.
 
 use crate::Oid;
+use crate::oid::Split;
 
 /// A tree of OIDs with the ranks of the rules that ask for them.
 #[derive(Debug, Default)]
@@ -33,16 +34,60 @@ impl OidTrie {
         node.rules.push((rank, observe));
     }
 
-    /// Calls `found` for every rule whose OID equals `arcs` or lies above it.
+    /// Calls `found` once for every rule whose OID means the trap `arcs`, as
+    /// [`Oid::matches_trap`] says it.
     pub(super) fn search(&self, arcs: &[u32], mut found: impl FnMut(u32, bool)) {
+        let split = Split::of(arcs);
+        let mut above = None;
         let mut node = &self.root;
-        for arc in arcs {
-            let Ok(at) = node.children.binary_search_by_key(arc, |child| child.0) else {
-                return;
+        for (depth, &arc) in (1..).zip(arcs) {
+            let Some(child) = node.child(arc) else {
+                break;
             };
-            node = &node.children[at].1;
-            for &(rank, observe) in &node.rules {
-                found(rank, observe);
+            node = child;
+            node.report(&mut found);
+            if split
+                .as_ref()
+                .is_some_and(|split| split.above.len() == depth)
+            {
+                above = Some(node);
+            }
+        }
+        if let (Some(split), Some(above)) = (split, above) {
+            above.search_spellings(&split, &mut found);
+        }
+    }
+}
+
+impl Node {
+    fn child(&self, arc: u32) -> Option<&Self> {
+        let at = self
+            .children
+            .binary_search_by_key(&arc, |child| child.0)
+            .ok()?;
+        Some(&self.children[at].1)
+    }
+
+    fn report(&self, found: &mut impl FnMut(u32, bool)) {
+        for &(rank, observe) in &self.rules {
+            found(rank, observe);
+        }
+    }
+
+    /// Reports what the walk down the trap's own OID did not pass: from what stands above its
+    /// zeros, every other number of zeros and then the last number.
+    fn search_spellings(&self, split: &Split<'_>, found: &mut impl FnMut(u32, bool)) {
+        let mut node = self;
+        for zeros in 0.. {
+            // Where the last number is a 0 too, the walk has seen all with fewer zeros.
+            let passed = zeros == split.zeros || (split.last == 0 && zeros < split.zeros);
+            if !passed && let Some(child) = node.child(split.last) {
+                child.report(found);
+            }
+            let Some(child) = node.child(0) else { return };
+            node = child;
+            if zeros == 0 && split.zeros == 0 && split.last != 0 {
+                node.report(found);
             }
         }
     }

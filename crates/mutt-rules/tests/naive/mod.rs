@@ -97,7 +97,30 @@ fn below(wanted: &str, got: &str) -> bool {
             .collect::<Result<Vec<_>, _>>()
     };
     match (plain(wanted), plain(got)) {
-        (Ok(wanted), Ok(got)) => got.starts_with(&wanted),
+        (Ok(wanted), Ok(got)) => {
+            let written = |oid: &[u32]| oid.iter().map(|arc| format!("{arc}.")).collect::<String>();
+            let below = |got: &[u32]| written(got).starts_with(&written(&wanted));
+            below(&got)
+                || bare(&got).is_some_and(|bare| {
+                    let mut with_zero = bare.clone();
+                    with_zero.insert(bare.len() - 1, 0);
+                    below(&bare) || below(&with_zero)
+                })
+                || bare(&got).is_some() && bare(&got) == self::bare(&wanted)
+        }
         _ => false,
     }
+}
+
+/// A trap's OID without the zeros before its last number; `None` where nothing would be left.
+fn bare(oid: &[u32]) -> Option<Vec<u32>> {
+    let mut oid = oid.to_vec();
+    let last = oid.pop()?;
+    while oid.last() == Some(&0) {
+        oid.pop();
+    }
+    (!oid.is_empty()).then(|| {
+        oid.push(last);
+        oid
+    })
 }
