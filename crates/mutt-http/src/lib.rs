@@ -7,19 +7,24 @@
 mod body;
 mod connection;
 mod error;
+mod handshake;
 mod keys;
 mod metrics;
 mod pages;
+mod peers;
 mod server;
 mod tls;
 
 pub use body::{BodyError, Budget, Held, RequestBody};
 pub use connection::{Connection, Expired, Limits};
 pub use error::HttpError;
+pub use handshake::{HandshakeError, HandshakeFailure};
 pub use keys::Keys;
 pub use metrics::{HttpMetrics, ServerMetrics};
 pub use pages::{
     About, Check, Health, HealthReport, fallbacks, fallbacks_or, role_router, state_router,
 };
+pub use peers::{PeerNames, PermittedPeer};
 pub use server::{ResponseBody, Server, WithPeer};
-pub use tls::{ALPN_HTTP1, Tls, TlsFiles};
+pub use tls::{ALPN_HTTP1, Tls, TlsOptions};
+pub use tokio_rustls::server::TlsStream;

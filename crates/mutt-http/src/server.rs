@@ -249,13 +249,13 @@ impl Shared {
             let connection = Arc::new(Connection::new(peer, false));
             return self.converse(stream, connection, service, shutdown).await;
         };
-        let handshake = tokio::time::timeout(self.limits.handshake, tls.acceptor().accept(stream));
+        let handshake = tokio::time::timeout(self.limits.handshake, tls.accept(stream));
         let stream = tokio::select! {
             () = shutdown.cancelled() => return,
             stream = handshake => stream,
         };
         match stream {
-            Ok(Ok(stream)) => {
+            Ok(Ok((stream, _))) => {
                 let connection = Arc::new(Connection::new(peer, true));
                 self.converse(stream, connection, service, shutdown).await;
             }

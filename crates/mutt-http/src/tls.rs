@@ -12,7 +12,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -21,24 +21,28 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::HttpError;
+use crate::peers::{OnTheList, PermittedPeer};
 
 /// The protocols that an HTTPS server offers.
 pub const ALPN_HTTP1: &[&[u8]] = &[b"http/1.1"];
 
 /// Where the certificate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
+pub struct TlsOptions {
     /// The certificate and those that lead to its root, as PEM.
     pub certificate: PathBuf,
     /// Its private key, as PEM.
     pub key: PathBuf,
     /// Certificates, as PEM, one of which must have signed a client's: clients without are refused.
     pub client_ca: Option<PathBuf>,
+    /// The clients that may connect, by the names in their certificates; not set: everyone whose
+    /// certificate is genuine. Without `client_ca` it has no effect.
+    pub permitted: Option<Arc<[PermittedPeer]>>,
 }
 
 /// A server's side of TLS.
 pub struct Tls {
-    files: TlsFiles,
+    options: TlsOptions,
     alpn: Vec<Vec<u8>>,
     current: ArcSwap<ServerConfig>,
     /// A hash of the contents that were looked at last, good or bad.
@@ -46,17 +50,17 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files. `alpn` is what is offered to clients that negotiate a protocol
+    /// Reads the options. `alpn` is what is offered to clients that negotiate a protocol
     /// ([`ALPN_HTTP1`]); empty for everything but HTTP.
     ///
     /// # Errors
     /// `TlsFile`, `TlsContent`: which file, and what is wrong with it.
-    pub fn load(files: TlsFiles, alpn: &[&[u8]]) -> Result<Self, HttpError> {
-        let contents = Contents::read(&files)?;
+    pub fn load(options: TlsOptions, alpn: &[&[u8]]) -> Result<Self, HttpError> {
+        let contents = Contents::read(&options)?;
         let alpn: Vec<_> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let config = contents.config(&files, &alpn)?;
+        let config = contents.config(&options, &alpn)?;
         Ok(Self {
-            files,
+            options,
             alpn,
             current: ArcSwap::from_pointee(config),
             seen: Mutex::new(contents.hash()),
@@ -64,7 +68,7 @@ impl Tls {
     }
 
     /// What new connections get.
-    pub fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current.load_full())
     }
 
@@ -74,7 +78,7 @@ impl Tls {
     /// As [`Tls::load`]; what was in use stays so. Contents that were refused once are not looked at
     /// again before they change.
     pub fn reload(&self) -> Result<bool, HttpError> {
-        let contents = Contents::read(&self.files)?;
+        let contents = Contents::read(&self.options)?;
         let hash = contents.hash();
         let mut seen = self.seen.lock();
         if *seen == hash {
@@ -82,7 +86,7 @@ impl Tls {
         }
         *seen = hash;
         self.current
-            .store(Arc::new(contents.config(&self.files, &self.alpn)?));
+            .store(Arc::new(contents.config(&self.options, &self.alpn)?));
         Ok(true)
     }
 
@@ -99,7 +103,7 @@ impl Tls {
             let Ok(result) = tokio::task::spawn_blocking(move || this.reload()).await else {
                 continue;
             };
-            let certificate = self.files.certificate.display();
+            let certificate = self.options.certificate.display();
             match &result {
                 Ok(true) => tracing::info!(%certificate, "the TLS certificate was replaced"),
                 Ok(false) => {}
@@ -118,7 +122,7 @@ impl Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
-            .field("files", &self.files)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }
@@ -130,11 +134,11 @@ struct Contents {
 }
 
 impl Contents {
-    fn read(files: &TlsFiles) -> Result<Self, HttpError> {
+    fn read(options: &TlsOptions) -> Result<Self, HttpError> {
         Ok(Self {
-            certificate: read(&files.certificate)?,
-            key: read(&files.key)?,
-            client_ca: files.client_ca.as_deref().map(read).transpose()?,
+            certificate: read(&options.certificate)?,
+            key: read(&options.key)?,
+            client_ca: options.client_ca.as_deref().map(read).transpose()?,
         })
     }
 
@@ -152,17 +156,24 @@ impl Contents {
         hash.finalize().into()
     }
 
-    fn config(&self, files: &TlsFiles, alpn: &[Vec<u8>]) -> Result<ServerConfig, HttpError> {
+    fn config(&self, options: &TlsOptions, alpn: &[Vec<u8>]) -> Result<ServerConfig, HttpError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let chain = certificates(&files.certificate, &self.certificate)?;
+        let chain = certificates(&options.certificate, &self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| unusable(&files.key, format!("no private key in it: {error}")))?;
+            .map_err(|error| unusable(&options.key, format!("no private key in it: {error}")))?;
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&files.certificate, error))?;
-        let builder = match (&files.client_ca, &self.client_ca) {
+            .map_err(|error| unusable(&options.certificate, error))?;
+        let builder = match (&options.client_ca, &self.client_ca) {
             (Some(path), Some(pem)) => {
-                builder.with_client_cert_verifier(verifier(path, pem, provider)?)
+                let genuine = verifier(path, pem, provider)?;
+                builder.with_client_cert_verifier(match &options.permitted {
+                    Some(permitted) => Arc::new(OnTheList {
+                        genuine,
+                        permitted: permitted.clone(),
+                    }),
+                    None => genuine,
+                })
             }
             _ => builder.with_no_client_auth(),
         };
@@ -170,14 +181,20 @@ impl Contents {
             .with_single_cert(chain, key)
             .map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => {
-                    unusable(&files.key, "it does not belong to the certificate")
+                    unusable(&options.key, "it does not belong to the certificate")
                 }
-                error => unusable(&files.certificate, error),
+                error => unusable(&options.certificate, error),
             })?;
         config.alpn_protocols = alpn.to_vec();
-        // Senders that connect anew for every batch need no full handshake.
-        config.ticketer =
-            aws_lc_rs::Ticketer::new().map_err(|error| unusable(&files.key, error))?;
+        if options.client_ca.is_none() {
+            // Senders that connect anew for every batch need no full handshake.
+            config.ticketer =
+                aws_lc_rs::Ticketer::new().map_err(|error| unusable(&options.key, error))?;
+        } else {
+            // Whoever resumes a session shows no certificate, which may be expired meanwhile.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(config)
     }
 }

@@ -6,10 +6,12 @@
 
 pub mod admission;
 mod datagrams;
+mod handshakes;
 pub mod http;
 pub mod metrics;
 mod pump;
 mod sockets;
+mod streams;
 mod syslog_lines;
 pub mod syslog_stream;
 pub mod syslog_udp;

@@ -5,6 +5,7 @@
 //! For each listener: received = accepted + rejected + what is under way at the moment.
 
 use mutt_engine::EngineError;
+use mutt_http::HandshakeFailure;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -54,6 +55,11 @@ impl Listener {
             Self::Relp => "relp",
             Self::SnmpTrap => "snmp_trap",
         }
+    }
+
+    /// Whether its connections may be TLS and their handshakes are counted here.
+    fn speaks_tls(self) -> bool {
+        matches!(self, Self::SyslogTls | Self::Relp)
     }
 }
 
@@ -147,12 +153,18 @@ pub struct ListenerMetrics {
     /// Connections that were closed at once because there were too many.
     pub refused: Counter,
     rejected: [Counter; RejectReason::ALL.len()],
+    handshakes_failed: [Counter; HandshakeFailure::ALL.len()],
 }
 
 impl ListenerMetrics {
     /// Messages that were not taken for this reason and are not tried again by MUTT.
     pub fn rejected(&self, reason: RejectReason) -> &Counter {
         &self.rejected[reason as usize]
+    }
+
+    /// TLS handshakes that failed for this reason; 0 for listeners without TLS.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) -> &Counter {
+        &self.handshakes_failed[reason as usize]
     }
 }
 
@@ -181,6 +193,7 @@ impl IngestMetrics {
         let connections = Family::<[(&str, &str); 1], Gauge>::default();
         let refused = by_listener();
         let rejected = Family::<[(&str, &str); 2], Counter>::default();
+        let handshakes = Family::<[(&str, &str); 2], Counter>::default();
         let metrics = Self {
             queue_depth: Gauge::default(),
             latency: Histogram::new(LATENCY_BUCKETS),
@@ -200,6 +213,12 @@ impl IngestMetrics {
                     refused: refused.get_or_create_owned(&label),
                     rejected: RejectReason::ALL.map(|reason| {
                         rejected.get_or_create_owned(&[label[0], ("reason", reason.name())])
+                    }),
+                    handshakes_failed: HandshakeFailure::ALL.map(|reason| {
+                        if !listener.speaks_tls() {
+                            return Counter::default();
+                        }
+                        handshakes.get_or_create_owned(&[label[0], ("reason", reason.name())])
                     }),
                 }
             }),
@@ -261,6 +280,11 @@ impl IngestMetrics {
             refused,
         );
         registry.register(
+            "mutt_ingest_handshakes_failed",
+            "TLS handshakes that failed",
+            handshakes,
+        );
+        registry.register(
             "mutt_ingest_parse_notes",
             "Oddities that parsers noted about messages",
             metrics.notes.clone(),
@@ -303,6 +327,9 @@ mod tests {
         for (index, reason) in RejectReason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{}", reason.name());
         }
+        for (index, reason) in HandshakeFailure::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index, "{}", reason.name());
+        }
     }
 
     #[test]
@@ -320,6 +347,7 @@ mod tests {
             "mutt_ingest_rate_limit_hits_total 0",
             r#"mutt_ingest_received_total{listener="syslog_udp"} 0"#,
             r#"mutt_ingest_rejected_total{listener="syslog_tls",reason="framing"} 0"#,
+            r#"mutt_ingest_handshakes_failed_total{listener="syslog_tls",reason="not_tls"} 0"#,
             r#"mutt_ingest_kernel_drops_total{listener="syslog_udp"} 0"#,
             r#"mutt_ingest_parse_notes_total{note="no_year"} 0"#,
         ] {

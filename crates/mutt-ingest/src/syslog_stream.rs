@@ -1,53 +1,35 @@
-//! Syslog over TCP (RFC 6587): a stream of messages, framed by count or by newline.
+//! Syslog over TCP (RFC 6587) and TLS (RFC 5425): a stream of messages, framed by count or by newline.
 //!
-//! Accepting never stops: some firewalls stop passing traffic when their syslog server does not
-//! answer. A connection may be silent for ever; it then holds no buffers. One that sends holds at
+//! A connection may be silent for ever; it then holds no buffers. One that sends holds at
 //! most one message of the greatest length, one read, and two batches of a size that all connections
 //! together keep within a bound. What a connection sent is stored in its order. While the engine
 //! refuses, the connection is not read, so that TCP holds the sender back, or by option its events
 //! are shed and counted. Does not know how a message is parsed or stored.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mutt_event::syslog::{Framer, Step};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::task::coop::unconstrained;
+use mutt_http::Tls;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::Admission;
 use crate::metrics::Listener;
 use crate::pump::{Filled, Forming, Intake, Outbox, Overflow, pump};
-use crate::sockets::{ListenError, bind_tcp};
+use crate::sockets::ListenError;
+use crate::streams::{Client, Conversation, StreamOptions, Streams};
 use crate::syslog_lines::{Receipt, SyslogLines};
 
 /// Bytes taken from a connection in one read.
 const READ_BYTES: usize = 64 << 10;
 
-/// Bytes of events at which one connection's batch is full: at most (within 1 MiB also with the event
-/// that fills it, unless that is a giant) and at least.
-const BATCH_BYTES: (usize, usize) = ((1 << 20) - (64 << 10), 16 << 10);
-
-/// The pause after a failed accept (no file descriptors, no memory).
-const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(100);
-
-/// How often a failing accept is logged.
-const WARNING_INTERVAL: Duration = Duration::from_secs(10);
-
-/// When a silent peer is asked whether it is still there, and how often before it is not.
-const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(15), 4);
-
-/// How syslog is received over TCP.
+/// How syslog is received over TCP or TLS.
 #[derive(Clone, Debug)]
 pub struct SyslogTcpOptions {
     /// Where to listen; port 0 takes a free one.
@@ -66,10 +48,12 @@ pub struct SyslogTcpOptions {
     /// How long messages that were read already may take to become durable after the order to stop.
     /// Default 5 s.
     pub grace: Duration,
+    /// TLS and nothing else, where it is set. Default none.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl SyslogTcpOptions {
-    /// The defaults, at this address.
+    /// The defaults, at this address, without TLS.
     pub fn new(addr: SocketAddr) -> Self {
         Self {
             addr,
@@ -78,67 +62,27 @@ impl SyslogTcpOptions {
             overflow: Overflow::default(),
             memory: 64 << 20,
             grace: Duration::from_secs(5),
+            tls: None,
         }
     }
 }
 
-/// Syslog over TCP, bound and not running yet.
+/// Syslog over TCP or TLS, bound and not running yet.
 #[derive(Debug)]
 pub struct SyslogTcp {
-    listener: TcpListener,
-    addr: SocketAddr,
-    shared: Arc<Shared>,
+    streams: Streams,
+    syslog: Arc<Syslog>,
 }
 
-/// What the connections of one listener have in common.
+/// What all connections of one listener do alike.
 #[derive(Debug)]
-struct Shared {
+struct Syslog {
     admission: Admission,
-    options: SyslogTcpOptions,
+    listener: Listener,
     lines: SyslogLines,
-    connections: AtomicUsize,
-}
-
-impl Shared {
-    /// The batch size at which all connections together stay within their memory: each holds one
-    /// batch that forms and one under way, of which the engine has a copy.
-    fn batch_bytes(&self) -> usize {
-        let connections = self.connections.load(Ordering::Relaxed).max(1);
-        (self.options.memory / connections / 3).clamp(BATCH_BYTES.1, BATCH_BYTES.0)
-    }
-}
-
-/// One of the connections; it ends when this is dropped.
-struct Place(Arc<Shared>);
-
-impl Place {
-    /// A place for one more connection, if there is one.
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        // Only the accepting task adds, so that nobody can pass the limit in between.
-        if shared.connections.load(Ordering::Relaxed) >= shared.options.max_connections {
-            return None;
-        }
-        shared.connections.fetch_add(1, Ordering::Relaxed);
-        shared
-            .admission
-            .metrics()
-            .listener(Listener::SyslogTcp)
-            .connections
-            .inc();
-        Some(Self(Arc::clone(shared)))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0
-            .admission
-            .metrics()
-            .listener(Listener::SyslogTcp)
-            .connections
-            .dec();
-    }
+    max_line: usize,
+    overflow: Overflow,
+    grace: Duration,
 }
 
 impl SyslogTcp {
@@ -147,129 +91,65 @@ impl SyslogTcp {
     /// # Errors
     /// The address cannot be listened on; the text says what to do.
     pub fn bind(options: SyslogTcpOptions, admission: Admission) -> Result<Self, ListenError> {
-        const SETTING: &str = "SYSLOG_TCP_ADDR";
-        let other = |source| ListenError::Other {
-            protocol: "TCP",
-            addr: options.addr,
-            setting: SETTING,
-            source,
+        let (listener, setting) = match options.tls {
+            Some(_) => (Listener::SyslogTls, "SYSLOG_TLS_ADDR"),
+            None => (Listener::SyslogTcp, "SYSLOG_TCP_ADDR"),
         };
-        let listener = bind_tcp(options.addr, SETTING)?;
-        let listener = TcpListener::from_std(listener).map_err(other)?;
-        let addr = listener.local_addr().map_err(other)?;
-        let lines = SyslogLines::new(admission.metrics(), Listener::SyslogTcp, options.max_line);
-        let connections = AtomicUsize::new(0);
-        let shared = Arc::new(Shared {
-            admission,
-            options,
-            lines,
-            connections,
-        });
-        Ok(Self {
+        let streams = StreamOptions {
             listener,
-            addr,
-            shared,
-        })
+            addr: options.addr,
+            setting,
+            max_connections: options.max_connections,
+            memory: options.memory,
+            tls: options.tls,
+        };
+        let streams = Streams::bind(streams, admission.metrics())?;
+        let lines = SyslogLines::new(admission.metrics(), listener, options.max_line);
+        let syslog = Arc::new(Syslog {
+            admission,
+            listener,
+            lines,
+            max_line: options.max_line,
+            overflow: options.overflow,
+            grace: options.grace,
+        });
+        Ok(Self { streams, syslog })
     }
 
     /// Where it listens; the port is the real one.
     pub fn local_addr(&self) -> SocketAddr {
-        self.addr
+        self.streams.local_addr()
     }
 
     /// Accepts and receives until `stop` is cancelled, then stores what was received and returns.
     pub async fn run(self, stop: CancellationToken) {
-        let mut connections = JoinSet::new();
-        let mut warned = None;
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => self.serve(stream, peer, &stop, &mut connections),
-                    Err(error) => {
-                        if warned.is_none_or(|at: Instant| at.elapsed() > WARNING_INTERVAL) {
-                            warned = Some(Instant::now());
-                            tracing::warn!(%error, "cannot accept syslog connections; trying again");
-                        }
-                        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
-                    }
-                },
-                // Ended connections are forgotten; a panic in one does not end the others.
-                Some(_) = connections.join_next() => {}
-                () = stop.cancelled() => break,
-            }
-        }
-        // Closing the listener resets connections that the kernel completed already; their first
-        // messages may be in, and their senders count them as sent.
-        while let Some((stream, peer)) = self.accept_now().await {
-            self.serve(stream, peer, &stop, &mut connections);
-        }
-        drop(self.listener);
-        while connections.join_next().await.is_some() {}
-    }
-
-    /// A connection that waits already.
-    async fn accept_now(&self) -> Option<(TcpStream, SocketAddr)> {
-        // Not held to a task's budget: its end would look like an empty queue.
-        unconstrained(poll_fn(|cx| match self.listener.poll_accept(cx) {
-            Poll::Ready(accepted) => Poll::Ready(accepted.ok()),
-            Poll::Pending => Poll::Ready(None),
-        }))
-        .await
-    }
-
-    fn serve(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        stop: &CancellationToken,
-        connections: &mut JoinSet<()>,
-    ) {
-        let Some(place) = Place::take(&self.shared) else {
-            self.shared
-                .admission
-                .metrics()
-                .listener(Listener::SyslogTcp)
-                .refused
-                .inc();
-            tracing::debug!(%peer, "too many syslog connections; this one is closed");
-            return;
-        };
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE.0)
-            .with_interval(KEEPALIVE.1)
-            .with_retries(KEEPALIVE.2);
-        if let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&keepalive) {
-            tracing::debug!(%peer, %error, "no keep-alive on this syslog connection");
-        }
-        connections.spawn(receive(stream, peer.ip(), place, stop.clone()));
+        self.streams.run(self.syslog, stop).await;
     }
 }
 
-/// Receives one connection's messages until it ends or `stop` is cancelled.
-async fn receive<S: AsyncRead + Unpin + Send>(
-    stream: S,
-    peer: IpAddr,
-    place: Place,
-    stop: CancellationToken,
-) {
-    let Shared {
-        admission, options, ..
-    } = &*place.0;
-    let mut intake = StreamIntake {
-        stream,
-        peer: peer.to_canonical(),
-        framer: Framer::new(options.max_line),
-        buffer: Vec::new(),
-        done: 0,
-        receipt: Receipt::now(),
-        lines: place.0.lines.clone(),
-    };
-    // One batch under way at a time: a refused one is never overtaken by the next.
-    let mut outbox = Outbox::new(admission.clone(), Listener::SyslogTcp, options.overflow, 1);
-    let batch_bytes = || place.0.batch_bytes();
-    let result = pump(&mut intake, &mut outbox, &stop, options.grace, batch_bytes).await;
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "a syslog connection broke");
+impl Conversation for Syslog {
+    async fn hold<S>(
+        &self,
+        stream: &mut S,
+        client: &Client,
+        stop: &CancellationToken,
+    ) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let mut intake = StreamIntake {
+            stream,
+            peer: client.ip,
+            framer: Framer::new(self.max_line),
+            buffer: Vec::new(),
+            done: 0,
+            receipt: Receipt::now(),
+            lines: self.lines.clone(),
+        };
+        // One batch under way at a time: a refused one is never overtaken by the next.
+        let mut outbox = Outbox::new(self.admission.clone(), self.listener, self.overflow, 1);
+        let batch_bytes = || client.batch_bytes();
+        pump(&mut intake, &mut outbox, stop, self.grace, batch_bytes).await
     }
 }
 

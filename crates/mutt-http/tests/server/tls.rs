@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mutt_http::{ALPN_HTTP1, Limits, Tls, TlsFiles};
+use mutt_http::{ALPN_HTTP1, Limits, Tls, TlsOptions};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -65,11 +65,12 @@ impl Authority {
     }
 }
 
-fn files(dir: &Path) -> TlsFiles {
-    TlsFiles {
+fn files(dir: &Path) -> TlsOptions {
+    TlsOptions {
         certificate: dir.join("server.crt"),
         key: dir.join("server.key"),
         client_ca: None,
+        permitted: None,
     }
 }
 
@@ -168,7 +169,7 @@ async fn clients_without_a_certificate_are_refused_where_one_is_asked_for() {
     let (dir, authority) = (TempDir::new().unwrap(), Authority::new());
     authority.write(dir.path());
     fs::write(dir.path().join("ca.crt"), authority.0.pem()).unwrap();
-    let files = TlsFiles {
+    let files = TlsOptions {
         client_ca: Some(dir.path().join("ca.crt")),
         ..files(dir.path())
     };

@@ -1,5 +1,5 @@
-//! Puts the roles of a process together: options from settings, stages onto the engine, listeners
-//! onto their ports. Wiring only.
+//! Puts the roles of a process together: options from settings, stages onto the engine, pages onto
+//! their ports. Where events come in is in `doors`. Wiring only.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,19 +7,15 @@ use std::time::Duration;
 
 use mutt_alerter::{Alerter, AlerterHandle, AlerterMetrics, AlerterOptions};
 use mutt_config::SecretStore;
-use mutt_config::settings::{Overflow, Scope, Settings};
+use mutt_config::settings::{Scope, Settings};
 use mutt_distributed::Distributed;
 use mutt_engine::{Dynamic, Engine, UnhandledScope};
-use mutt_event::json::RequiredFields;
 use mutt_forwarder::{
     Backoff, Forwarder, ForwarderMetrics, ForwarderOptions, MoogSink, Remediation,
     RemediationMetrics, RemediationOptions,
 };
-use mutt_http::{HttpMetrics, Limits, Tls, TlsFiles, role_router, state_router};
-use mutt_ingest::http::{HttpIngest, HttpOptions};
-use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
-use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
-use mutt_ingest::{Admission, IngestMetrics};
+use mutt_http::{HttpMetrics, Limits, Tls, role_router, state_router};
+use mutt_ingest::IngestMetrics;
 use mutt_ui::Ui;
 use mutt_web::{LoginLinks, WebMetrics};
 use prometheus_client::registry::Registry;
@@ -57,7 +53,8 @@ pub(super) struct Build<'a> {
 /// What is needed of the roles afterwards.
 pub(super) struct Started {
     pub(super) alerter: Option<AlerterHandle>,
-    pub(super) tls: Option<Arc<Tls>>,
+    /// The certificates of all listeners.
+    pub(super) tls: Vec<Arc<Tls>>,
     pub(super) counters: Counters,
 }
 
@@ -76,7 +73,7 @@ fn spawn_watched(
 }
 
 impl Build<'_> {
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         spawn_watched(&self.tasks, &self.broken, work);
     }
 
@@ -164,9 +161,9 @@ impl Build<'_> {
         };
         self.spawn(reporter.run(self.stop.clone()));
         // The doors open last: who can send can also see what becomes of it.
-        let mut tls = None;
+        let mut tls = Vec::new();
         if let Some(metrics) = ingest {
-            tls = self.ingestor(context, metrics, registry)?;
+            tls = self.doors(context, metrics, registry)?;
         }
         Ok(Started {
             alerter,
@@ -285,83 +282,6 @@ impl Build<'_> {
             metrics,
         );
         self.spawn(remediation.run(self.stop.clone()));
-    }
-
-    fn ingestor(
-        &self,
-        context: &Context,
-        metrics: IngestMetrics,
-        registry: Arc<Registry>,
-    ) -> Outcome<Option<Arc<Tls>>> {
-        let settings = self.settings;
-        let admission = Admission::new(self.engine.clone(), metrics);
-        {
-            let (admission, dynamic, stop) =
-                (admission.clone(), self.dynamic.clone(), self.stop.clone());
-            self.spawn(async move { admission.run(dynamic, stop).await });
-        }
-        let max_line = usize::try_from(settings.syslog_max_line).unwrap_or(usize::MAX);
-        let bind = settings.bind_address;
-        if let Some(addr) = settings.syslog_udp_addr.resolve(bind) {
-            let options = SyslogUdpOptions {
-                max_line,
-                ..SyslogUdpOptions::new(addr)
-            };
-            let udp = SyslogUdp::bind(options, admission.clone()).map_err(Failure::failed)?;
-            self.spawn(udp.run(self.stop_ingest.clone()));
-        }
-        if let Some(addr) = settings.syslog_tcp_addr.resolve(bind) {
-            let options = SyslogTcpOptions {
-                max_line,
-                overflow: match settings.syslog_tcp_overflow {
-                    Overflow::Backpressure => mutt_ingest::Overflow::Backpressure,
-                    Overflow::Shed => mutt_ingest::Overflow::Shed,
-                },
-                ..SyslogTcpOptions::new(addr)
-            };
-            let tcp = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
-            self.spawn(tcp.run(self.stop_ingest.clone()));
-        }
-        if settings.server_port_ingestor == 0 {
-            return Ok(None);
-        }
-        let tls = match (&settings.tls_cert_file, &settings.tls_key_file) {
-            (Some(certificate), Some(key)) => {
-                let files = TlsFiles {
-                    certificate: certificate.clone(),
-                    key: key.clone(),
-                    client_ca: None,
-                };
-                let tls = Tls::load(files, mutt_http::ALPN_HTTP1).map_err(Failure::problem)?;
-                Some(Arc::new(tls))
-            }
-            _ => None,
-        };
-        let options = HttpOptions {
-            max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
-            required: RequiredFields::parse(&settings.required_fields),
-            ..HttpOptions::default()
-        };
-        let ingest = HttpIngest::new(
-            options,
-            admission,
-            self.dynamic.clone(),
-            self.keys.ingest.clone(),
-            registry,
-            admin::config(context, self.dynamic.clone(), self.secrets.clone()),
-        )
-        .with_health(self.process.role(Role::Ingestor));
-        let addr = SocketAddr::new(bind, settings.server_port_ingestor);
-        let mut server = mutt_http::Server::bind(addr, Limits::default())
-            .map_err(Failure::failed)?
-            .with_metrics(self.http.server(Role::Ingestor.about().service));
-        if let Some(tls) = &tls {
-            server = server.with_tls(tls.clone());
-            let every = Duration::from_secs(5);
-            self.spawn(tls.clone().watch(every, self.stop.clone()));
-        }
-        self.spawn(server.run(ingest.service(), self.stop_ingest.clone()));
-        Ok(tls)
     }
 
     /// Secrets that changed reach everything that shows or checks a key.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod build;
+mod doors;
 mod health;
 mod notify;
 mod objectives;
@@ -202,7 +203,7 @@ pub struct Server {
     webui: bool,
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
-    tls: Option<Arc<Tls>>,
+    tls: Vec<Arc<Tls>>,
     counters: Counters,
     grace: Duration,
 }
@@ -334,10 +335,10 @@ impl Server {
         if let Err(error) = self.sink.configure(moog_options(&context.loaded.settings)) {
             tracing::error!(%error, "the sink's settings stay as they are");
         }
-        if let Some(tls) = &self.tls
-            && let Err(error) = tls.reload()
-        {
-            tracing::error!(%error, "the certificate stays as it is");
+        for tls in &self.tls {
+            if let Err(error) = tls.reload() {
+                tracing::error!(%error, "the certificate in use stays as it is");
+            }
         }
         if let Some(alerter) = &self.alerter {
             alerter.reload();

@@ -1,0 +1,143 @@
+//! Where events come in: each listener's options from the settings, each listener onto its address.
+//! Wiring only.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mutt_config::settings::Overflow;
+use mutt_event::json::RequiredFields;
+use mutt_http::{Limits, Tls, TlsOptions};
+use mutt_ingest::http::{HttpIngest, HttpOptions};
+use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
+use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
+use mutt_ingest::{Admission, IngestMetrics};
+use prometheus_client::registry::Registry;
+
+use super::Role;
+use super::admin;
+use super::build::Build;
+use crate::context::Context;
+use crate::exit::{Failure, Outcome};
+
+/// How often the files of TLS are looked at.
+const TLS_WATCH: Duration = Duration::from_secs(5);
+
+impl Build<'_> {
+    /// Opens every listener; returns the certificates that are to be read again when asked for.
+    pub(super) fn doors(
+        &self,
+        context: &Context,
+        metrics: IngestMetrics,
+        registry: Arc<Registry>,
+    ) -> Outcome<Vec<Arc<Tls>>> {
+        let admission = Admission::new(self.engine.clone(), metrics);
+        {
+            let (admission, dynamic, stop) =
+                (admission.clone(), self.dynamic.clone(), self.stop.clone());
+            self.spawn(async move { admission.run(dynamic, stop).await });
+        }
+        let mut certificates = Vec::new();
+        self.syslog_udp(&admission)?;
+        self.syslog_tcp(&admission)?;
+        self.http(context, admission, registry, &mut certificates)?;
+        Ok(certificates)
+    }
+
+    fn syslog_udp(&self, admission: &Admission) -> Outcome {
+        let settings = self.settings;
+        let Some(addr) = settings.syslog_udp_addr.resolve(settings.bind_address) else {
+            return Ok(());
+        };
+        let options = SyslogUdpOptions {
+            max_line: self.max_line(),
+            ..SyslogUdpOptions::new(addr)
+        };
+        let udp = SyslogUdp::bind(options, admission.clone()).map_err(Failure::failed)?;
+        self.spawn(udp.run(self.stop_ingest.clone()));
+        Ok(())
+    }
+
+    fn syslog_tcp(&self, admission: &Admission) -> Outcome {
+        let settings = self.settings;
+        let Some(addr) = settings.syslog_tcp_addr.resolve(settings.bind_address) else {
+            return Ok(());
+        };
+        let options = self.syslog_stream(addr);
+        let tcp = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
+        self.spawn(tcp.run(self.stop_ingest.clone()));
+        Ok(())
+    }
+
+    /// What syslog streams have in common.
+    fn syslog_stream(&self, addr: SocketAddr) -> SyslogTcpOptions {
+        SyslogTcpOptions {
+            max_line: self.max_line(),
+            overflow: match self.settings.syslog_tcp_overflow {
+                Overflow::Backpressure => mutt_ingest::Overflow::Backpressure,
+                Overflow::Shed => mutt_ingest::Overflow::Shed,
+            },
+            ..SyslogTcpOptions::new(addr)
+        }
+    }
+
+    fn max_line(&self) -> usize {
+        usize::try_from(self.settings.syslog_max_line).unwrap_or(usize::MAX)
+    }
+
+    fn http(
+        &self,
+        context: &Context,
+        admission: Admission,
+        registry: Arc<Registry>,
+        certificates: &mut Vec<Arc<Tls>>,
+    ) -> Outcome {
+        let settings = self.settings;
+        if settings.server_port_ingestor == 0 {
+            return Ok(());
+        }
+        let options = HttpOptions {
+            max_body_bytes: usize::try_from(settings.max_body_bytes).unwrap_or(usize::MAX),
+            required: RequiredFields::parse(&settings.required_fields),
+            ..HttpOptions::default()
+        };
+        let ingest = HttpIngest::new(
+            options,
+            admission,
+            self.dynamic.clone(),
+            self.keys.ingest.clone(),
+            registry,
+            admin::config(context, self.dynamic.clone(), self.secrets.clone()),
+        )
+        .with_health(self.process.role(Role::Ingestor));
+        let addr = SocketAddr::new(settings.bind_address, settings.server_port_ingestor);
+        let mut server = mutt_http::Server::bind(addr, Limits::default())
+            .map_err(Failure::failed)?
+            .with_metrics(self.http.server(Role::Ingestor.about().service));
+        if let (Some(certificate), Some(key)) = (&settings.tls_cert_file, &settings.tls_key_file) {
+            let tls = self.tls(tls_options(certificate, key), mutt_http::ALPN_HTTP1)?;
+            server = server.with_tls(tls.clone());
+            certificates.push(tls);
+        }
+        self.spawn(server.run(ingest.service(), self.stop_ingest.clone()));
+        Ok(())
+    }
+
+    /// Reads a certificate and follows its files.
+    fn tls(&self, options: TlsOptions, alpn: &[&[u8]]) -> Outcome<Arc<Tls>> {
+        let tls = Arc::new(Tls::load(options, alpn).map_err(Failure::problem)?);
+        self.spawn(tls.clone().watch(TLS_WATCH, self.stop.clone()));
+        Ok(tls)
+    }
+}
+
+/// TLS for every client.
+fn tls_options(certificate: &Path, key: &Path) -> TlsOptions {
+    TlsOptions {
+        certificate: certificate.into(),
+        key: key.into(),
+        client_ca: None,
+        permitted: None,
+    }
+}
