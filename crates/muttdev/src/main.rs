@@ -96,7 +96,10 @@ enum Task {
         /// The distributed engine instead, beside Redis and PostgreSQL alone
         #[arg(long)]
         distributed: bool,
-        /// Options of `mutt bench`, or of the benchmark of the distributed engine
+        /// The doors instead, beside rsyslog and snmptrapd
+        #[arg(long, conflicts_with = "distributed")]
+        doors: bool,
+        /// Options of `mutt bench`, or of the other benchmarks
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
@@ -178,9 +181,19 @@ fn run(task: Task) -> Result<()> {
         Task::Bench {
             distributed: true,
             options,
+            ..
         } => {
             setup::run(Purpose::Servers)?;
             let bench = ["bench", "--package", "mutt", "--bench", "distributed", "--"];
+            run_it(cargo(&bench).args(options))
+        }
+        Task::Bench {
+            doors: true,
+            options,
+            ..
+        } => {
+            setup::run(Purpose::Tests)?;
+            let bench = ["bench", "--package", "mutt", "--bench", "doors", "--"];
             run_it(cargo(&bench).args(options))
         }
         Task::Bench { options, .. } => {
