@@ -213,9 +213,10 @@ impl Receiver {
     fn count(&self) -> Result<u64> {
         match &self.kind {
             Kind::Mutt(process) => accepted(process.http, process.listener),
-            Kind::Rsyslog(daemon) => Ok(fs::metadata(daemon.directory().join("received.log"))
-                .map(|file| file.len())
-                .unwrap_or(0)),
+            Kind::Rsyslog(daemon) => {
+                Ok(fs::metadata(daemon.directory().join("received.log"))
+                    .map_or(0, |file| file.len()))
+            }
         }
     }
 
@@ -238,16 +239,12 @@ impl Receiver {
                     return Ok(0);
                 };
                 let mut reader = BufReader::with_capacity(1 << 20, file);
-                let mut lines = 0;
-                loop {
-                    let part = reader.fill_buf()?;
-                    if part.is_empty() {
-                        return Ok(lines);
-                    }
-                    lines += part.iter().filter(|&&byte| byte == b'\n').count() as u64;
-                    let length = part.len();
-                    reader.consume(length);
+                let (mut lines, mut line) = (0, Vec::new());
+                while reader.read_until(b'\n', &mut line)? > 0 {
+                    lines += 1;
+                    line.clear();
                 }
+                Ok(lines)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The senders: as cheap as they can be, since they share the machine with what is measured.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::Path;
@@ -105,10 +106,10 @@ fn counted(
     mut stream: StreamOwned<ClientConnection, TcpStream>,
     duration: Duration,
 ) -> Result<u64> {
-    let block: String = (0..BLOCK)
-        .map(message)
-        .map(|text| format!("{} {text}", text.len()))
-        .collect();
+    let mut block = String::new();
+    for text in (0..BLOCK).map(message) {
+        write!(block, "{} {text}", text.len())?;
+    }
     let sent = repeat(&mut stream, block.as_bytes(), duration)?;
     stream.conn.send_close_notify();
     stream.flush()?;

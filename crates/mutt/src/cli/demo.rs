@@ -1,5 +1,6 @@
 //! `mutt demo`: everything at once, alive within seconds.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -329,27 +330,29 @@ impl Drop for Temporary {
     }
 }
 
-/// Ports that are free now.
+/// The ports of one demo; no other demo takes them while this lives.
 struct Ports {
     ingest: u16,
     webui: u16,
     syslog: u16,
+    _held: Vec<File>,
 }
 
 impl Ports {
     fn find(base: u16) -> Outcome<Self> {
-        let free = |from: u16, udp: bool| {
-            (from..from.saturating_add(50)).find(|&port| {
+        let mut held = Vec::new();
+        let mut find = |from: u16, udp: bool| {
+            for port in from..from.saturating_add(50) {
+                let Some(hold) = hold(port) else { continue };
                 let addr = (IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-                TcpListener::bind(addr).is_ok() && (!udp || UdpSocket::bind(addr).is_ok())
-            })
-        };
-        let find = |from: u16, udp: bool| {
-            free(from, udp).ok_or_else(|| {
-                Failure::failed(format!(
-                    "no port from {from} on is free; try another --port-base"
-                ))
-            })
+                if TcpListener::bind(addr).is_ok() && (!udp || UdpSocket::bind(addr).is_ok()) {
+                    held.push(hold);
+                    return Ok(port);
+                }
+            }
+            Err(Failure::failed(format!(
+                "no port from {from} on is free; try another --port-base"
+            )))
         };
         let ingest = find(base, false)?;
         let webui = find(base.saturating_add(10).max(ingest.saturating_add(1)), false)?;
@@ -367,6 +370,17 @@ impl Ports {
             ingest,
             webui,
             syslog,
+            _held: held,
         })
     }
+}
+
+/// A lock on a port, so that of two demos of this user that start at once only one takes it: each
+/// looks for a free port some time before it listens there. `None` where another demo has it.
+fn hold(port: u16) -> Option<File> {
+    let user = rustix::process::geteuid().as_raw();
+    let path = std::env::temp_dir().join(format!("mutt-demo-{user}-port-{port}.lock"));
+    let file = File::create(path).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
 }
