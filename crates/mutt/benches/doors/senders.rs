@@ -132,7 +132,7 @@ fn tls(stream: TcpStream, ca: &Path) -> Result<StreamOwned<ClientConnection, Tcp
 /// Sends frames and counts those that are acknowledged; every one of them is, or this fails.
 fn relp(mut stream: TcpStream, duration: Duration) -> Result<u64> {
     let offers = "relp_version=0\nrelp_software=mutt-bench\ncommands=syslog";
-    write!(stream, "1 open {} {offers}\n", offers.len())?;
+    writeln!(stream, "1 open {} {offers}", offers.len())?;
     let mut answers = Answers::default();
     answers.expect(&mut stream, 1)?;
     let messages: Vec<String> = (0..BLOCK).map(message).collect();
@@ -213,7 +213,7 @@ fn datagrams(addr: std::net::SocketAddr, rate: u32, duration: Duration) -> Resul
     let messages: Vec<String> = (0..BLOCK).map(message).collect();
     let (began, mut sent) = (Instant::now(), 0_u64);
     while began.elapsed() < duration {
-        let due = (began.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+        let due = u64::try_from(began.elapsed().as_micros())? * u64::from(rate) / 1_000_000;
         while sent < due {
             let text = &messages[usize::try_from(sent)? % BLOCK];
             socket.send(text.as_bytes())?;
