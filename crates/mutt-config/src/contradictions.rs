@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::load::{Origin, Problem};
 use crate::server::VaultAuth;
 use crate::settings::{Backend, Settings};
+use crate::value::ListenAddr;
 
 /// By variable: its text and origin.
 pub(crate) type Origins = BTreeMap<&'static str, (String, Origin)>;
@@ -71,15 +72,49 @@ impl Check<'_> {
 
     fn tls(&mut self) {
         let settings = self.settings;
-        if settings.tls_cert_file.is_some() != settings.tls_key_file.is_some() {
-            let key = if settings.tls_cert_file.is_some() {
-                "TLS_CERT_FILE"
-            } else {
-                "TLS_KEY_FILE"
-            };
-            self.problem(
-                key,
+        for (certificate, key, names, both) in [
+            (
+                &settings.tls_cert_file,
+                &settings.tls_key_file,
+                ("TLS_CERT_FILE", "TLS_KEY_FILE"),
                 "TLS_CERT_FILE and TLS_KEY_FILE belong together: set both or none",
+            ),
+            (
+                &settings.syslog_tls_cert_file,
+                &settings.syslog_tls_key_file,
+                ("SYSLOG_TLS_CERT_FILE", "SYSLOG_TLS_KEY_FILE"),
+                "SYSLOG_TLS_CERT_FILE and SYSLOG_TLS_KEY_FILE belong together: set both or none",
+            ),
+        ] {
+            match (certificate, key) {
+                (Some(_), None) => self.problem(names.0, both),
+                (None, Some(_)) => self.problem(names.1, both),
+                _ => {}
+            }
+        }
+        if settings.sender_certificate().is_none() {
+            let listens =
+                self.given("SYSLOG_TLS_ADDR") && settings.syslog_tls_addr != ListenAddr::Off;
+            for (key, wanted) in [
+                ("SYSLOG_TLS_ADDR", listens),
+                ("SYSLOG_TLS_CLIENT_CA", self.given("SYSLOG_TLS_CLIENT_CA")),
+            ] {
+                if wanted {
+                    self.problem(
+                        key,
+                        "syslog over TLS needs a certificate: set SYSLOG_TLS_CERT_FILE and \
+                         SYSLOG_TLS_KEY_FILE",
+                    );
+                }
+            }
+        }
+        if !settings.syslog_tls_permitted_peers.is_empty()
+            && settings.syslog_tls_client_ca.is_none()
+        {
+            self.problem(
+                "SYSLOG_TLS_PERMITTED_PEERS",
+                "names in certificates say nothing without an authority that vouches for them: set \
+                 SYSLOG_TLS_CLIENT_CA",
             );
         }
     }

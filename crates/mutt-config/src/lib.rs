@@ -6,6 +6,7 @@
 
 mod contradictions;
 mod load;
+mod peers;
 mod reference;
 pub mod secrets;
 pub mod server;
@@ -15,6 +16,7 @@ mod value;
 mod vault;
 
 pub use load::{Loaded, Origin, Problem, Problems, Sources, load};
+pub use peers::PermittedPeer;
 pub use reference::markdown;
 pub use secrets::{Home, Secret, Secrets, SecretsError, Source};
 pub use server::{Endpoint, RedisServers, RedisTarget, SslMode, VaultAuth};

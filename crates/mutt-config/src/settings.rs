@@ -1,10 +1,11 @@
 //! Every setting: its variable, type, default, bounds and meaning, in one place.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use crate::peers::PermittedPeer;
 use crate::server::{Endpoint, Port, RedisUrl, SslMode, VaultAuth, VaultPath, WebUrl};
 use crate::value::{Choice, ListenAddr, Value};
 
@@ -200,6 +201,16 @@ settings! {
             => "Syslog over UDP (RFC 5426).";
         syslog_tcp_addr: ListenAddr = "SYSLOG_TCP_ADDR" "5514"
             => "Syslog over TCP (RFC 6587), octet counting and newline framing told apart.";
+        syslog_tls_addr: ListenAddr = "SYSLOG_TLS_ADDR" "6514"
+            => "Syslog over TLS (RFC 5425), octet counting and newline framing told apart; open only where there is a certificate.";
+        syslog_tls_cert_file: Option<PathBuf> = "SYSLOG_TLS_CERT_FILE" ""
+            => "Certificate chain (PEM) that senders of syslog over TLS see; not set: TLS_CERT_FILE. Read again when it changes.";
+        syslog_tls_key_file: Option<PathBuf> = "SYSLOG_TLS_KEY_FILE" ""
+            => "Private key (PEM) of SYSLOG_TLS_CERT_FILE.";
+        syslog_tls_client_ca: Option<PathBuf> = "SYSLOG_TLS_CLIENT_CA" ""
+            => "Certificates (PEM) of the authorities one of which must have signed a sender's certificate; not set: senders need none. Read again when it changes.";
+        syslog_tls_permitted_peers: Vec<PermittedPeer> = "SYSLOG_TLS_PERMITTED_PEERS" ""
+            => "The senders that may connect, by the names in their certificates: host names (*.example.com is one label), IP addresses, SHA256: fingerprints, separated by commas; not set: all that SYSLOG_TLS_CLIENT_CA signed.";
         tls_cert_file: Option<PathBuf> = "TLS_CERT_FILE" ""
             => "Certificate chain (PEM) for HTTPS on the ingest port; read again when it changes.";
         tls_key_file: Option<PathBuf> = "TLS_KEY_FILE" ""
@@ -294,6 +305,18 @@ settings! {
 }
 
 impl Settings {
+    /// The certificate and the key that senders over TLS see, where there are any.
+    pub fn sender_certificate(&self) -> Option<(&Path, &Path)> {
+        let own = self.syslog_tls_cert_file.as_deref();
+        match own.zip(self.syslog_tls_key_file.as_deref()) {
+            None => self
+                .tls_cert_file
+                .as_deref()
+                .zip(self.tls_key_file.as_deref()),
+            own => own,
+        }
+    }
+
     /// Every port for HTTP with its variable; 0 is off.
     pub fn http_ports(&self) -> [(&'static str, u16); 8] {
         [

@@ -106,6 +106,54 @@ fn contradictions_are_problems() {
 }
 
 #[test]
+fn what_senders_over_tls_need_is_asked_for() {
+    let problems = |variables: &[(&str, &str)]| match from(variables, None) {
+        Ok(_) => String::new(),
+        Err(problems) => problems.to_string(),
+    };
+    let own = [
+        ("SYSLOG_TLS_CERT_FILE", "/a"),
+        ("SYSLOG_TLS_KEY_FILE", "/b"),
+    ];
+    let shared = [("TLS_CERT_FILE", "/a"), ("TLS_KEY_FILE", "/b")];
+    for files in [own, shared] {
+        let [certificate, key] = files;
+        let all = [
+            certificate,
+            key,
+            ("SYSLOG_TLS_CLIENT_CA", "/c"),
+            ("SYSLOG_TLS_PERMITTED_PEERS", "*.example.com"),
+            ("SYSLOG_TLS_ADDR", "7514"),
+        ];
+        let loaded = from(&all, None).expect("fits");
+        let files = loaded.settings.sender_certificate().expect("there is one");
+        assert_eq!(files, (Path::new("/a"), Path::new("/b")));
+    }
+    for (variables, problem) in [
+        (&own[..1], "belong together"),
+        (&own[1..], "belong together"),
+        (&[("SYSLOG_TLS_ADDR", "6514")], "needs a certificate"),
+        (&[("SYSLOG_TLS_CLIENT_CA", "/c")], "needs a certificate"),
+        (
+            &[
+                own[0],
+                own[1],
+                ("SYSLOG_TLS_PERMITTED_PEERS", "a.example.com"),
+            ],
+            "set SYSLOG_TLS_CLIENT_CA",
+        ),
+        (
+            &[("SYSLOG_TLS_PERMITTED_PEERS", "a*.example.com")],
+            "leftmost label",
+        ),
+    ] {
+        let text = problems(variables);
+        assert!(text.contains(problem), "{variables:?}: {text}");
+    }
+    assert_eq!(problems(&[("SYSLOG_TLS_ADDR", "off")]), "");
+}
+
+#[test]
 fn names_of_older_versions_are_understood_with_a_warning() {
     let loaded = from(
         &[

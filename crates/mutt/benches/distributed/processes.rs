@@ -61,6 +61,7 @@ impl Role {
             .env("MUTT_DATA_DIR", dir.join(name))
             .env("SYSLOG_UDP_ADDR", syslog.port().to_string())
             .env("SYSLOG_TCP_ADDR", syslog.port().to_string())
+            .env("SYSLOG_TLS_ADDR", "off")
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);
         for (variable, of) in [

@@ -263,6 +263,7 @@ fn sources(global: &Global, dir: &std::path::Path, ports: &Ports, mock: &MockMoo
         ("SERVER_PORT_INGESTOR", ports.ingest.to_string()),
         ("SYSLOG_UDP_ADDR", ports.syslog.to_string()),
         ("SYSLOG_TCP_ADDR", ports.syslog.to_string()),
+        ("SYSLOG_TLS_ADDR", "off".into()),
         ("SERVER_PORT_WEBUI", ports.webui.to_string()),
         // One process: the ingest port shows health and metrics of all roles.
         ("SERVER_PORT_ALERTER", "0".into()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mutt_config::settings::Overflow;
 use mutt_event::json::RequiredFields;
-use mutt_http::{Limits, Tls, TlsOptions};
+use mutt_http::{Limits, PermittedPeer, Tls, TlsOptions};
 use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
@@ -41,6 +41,7 @@ impl Build<'_> {
         let mut certificates = Vec::new();
         self.syslog_udp(&admission)?;
         self.syslog_tcp(&admission)?;
+        self.syslog_tls(&admission, &mut certificates)?;
         self.http(context, admission, registry, &mut certificates)?;
         Ok(certificates)
     }
@@ -68,6 +69,50 @@ impl Build<'_> {
         let tcp = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
         self.spawn(tcp.run(self.stop_ingest.clone()));
         Ok(())
+    }
+
+    fn syslog_tls(&self, admission: &Admission, certificates: &mut Vec<Arc<Tls>>) -> Outcome {
+        let settings = self.settings;
+        let Some(addr) = settings.syslog_tls_addr.resolve(settings.bind_address) else {
+            return Ok(());
+        };
+        let Some(tls) = self.sender_tls()? else {
+            tracing::info!(
+                "syslog over TLS is not open: there is no certificate (SYSLOG_TLS_CERT_FILE, \
+                 SYSLOG_TLS_KEY_FILE)"
+            );
+            return Ok(());
+        };
+        certificates.push(tls.clone());
+        let options = SyslogTcpOptions {
+            tls: Some(tls),
+            ..self.syslog_stream(addr)
+        };
+        let listener = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
+        self.spawn(listener.run(self.stop_ingest.clone()));
+        Ok(())
+    }
+
+    /// The certificate that senders see, and who of them may connect; nothing where there is none.
+    fn sender_tls(&self) -> Outcome<Option<Arc<Tls>>> {
+        let settings = self.settings;
+        let Some((certificate, key)) = settings.sender_certificate() else {
+            return Ok(None);
+        };
+        let permitted = settings.syslog_tls_permitted_peers.iter();
+        let permitted: Arc<[_]> = permitted
+            .map(|peer| match peer {
+                mutt_config::PermittedPeer::Dns(name) => PermittedPeer::Dns(name.clone()),
+                mutt_config::PermittedPeer::Ip(ip) => PermittedPeer::Ip(*ip),
+                mutt_config::PermittedPeer::Fingerprint(hash) => PermittedPeer::Fingerprint(*hash),
+            })
+            .collect();
+        let options = TlsOptions {
+            client_ca: settings.syslog_tls_client_ca.clone(),
+            permitted: (!permitted.is_empty()).then_some(permitted),
+            ..tls_options(certificate, key)
+        };
+        self.tls(options, &[]).map(Some)
     }
 
     /// What syslog streams have in common.

@@ -629,6 +629,7 @@ fn make_role(
     for variable in ["SYSLOG_UDP_ADDR", "SYSLOG_TCP_ADDR"] {
         role.set(variable, &syslog);
     }
+    role.set("SYSLOG_TLS_ADDR", "off");
     let dir = role.dir.display().to_string();
     role.set("MUTT_DATA_DIR", &dir);
     role

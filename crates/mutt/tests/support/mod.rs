@@ -110,6 +110,7 @@ impl Mutt {
             .env("SERVER_PORT_WEBUI", self.webui.number.to_string())
             .env("SYSLOG_UDP_ADDR", self.syslog.number.to_string())
             .env("SYSLOG_TCP_ADDR", self.syslog.number.to_string())
+            .env("SYSLOG_TLS_ADDR", "off")
             .env("SERVER_PORT_ALERTER", "0")
             .env("SERVER_PORT_ALERTER_METRICS", "0")
             .env("SERVER_PORT_MOOG_FORWARDER", "0")

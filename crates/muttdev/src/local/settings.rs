@@ -82,6 +82,7 @@ impl Settings {
             ("SERVER_PORT_WEBUI", port("webui")),
             ("SYSLOG_UDP_ADDR", port("syslog")),
             ("SYSLOG_TCP_ADDR", port("syslog")),
+            ("SYSLOG_TLS_ADDR", "off".to_owned()),
             (
                 "MOOG_WEBHOOK_URL",
                 format!("http://127.0.0.1:{}/", port("mock-moog")),

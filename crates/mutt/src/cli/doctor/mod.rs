@@ -197,6 +197,10 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
             .resolve(bind)
             .map(|addr| ("SYSLOG_TCP_ADDR", addr, false)),
     );
+    if settings.sender_certificate().is_some() {
+        let addr = settings.syslog_tls_addr.resolve(bind);
+        wanted.extend(addr.map(|addr| ("SYSLOG_TLS_ADDR", addr, false)));
+    }
     wanted.extend(
         settings
             .syslog_udp_addr
