@@ -11,6 +11,8 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Rejected;
+use super::checks::{Added, check_optional, check_required, missing, wrong_type};
+use super::documents::Places;
 use super::fields::{Fields, Name, Value};
 use crate::element::ElementWriter;
 use crate::{EventId, Severity, Source, time};
@@ -37,11 +39,11 @@ pub struct Accept<'a> {
 /// The fields that a record must have (`REQUIRED_FIELDS`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequiredFields {
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// Those of `names` that MUTT gives no meaning to; at most 64.
-    watched: Vec<String>,
-    hostname: bool,
-    message: bool,
+    pub(super) watched: Vec<String>,
+    pub(super) hostname: bool,
+    pub(super) message: bool,
 }
 
 impl RequiredFields {
@@ -100,13 +102,43 @@ impl fmt::Display for RequiredFields {
 /// # Errors
 /// [`Rejected`] where the record is no event. `out` is then as it was.
 pub fn accept(record: &[u8], how: &Accept<'_>, out: &mut Vec<u8>) -> Result<EventId, Rejected> {
+    accept_with(record, how, None, out)
+}
+
+/// As [`accept`]; `places` says where else a field may be taken from.
+pub(super) fn accept_with(
+    record: &[u8],
+    how: &Accept<'_>,
+    places: Option<&Places<'_>>,
+    out: &mut Vec<u8>,
+) -> Result<EventId, Rejected> {
     let fields = Fields::read_strict(record, &how.required.watched)?;
-    let host = hostname(&fields, how)?;
-    let message = message(&fields, how)?;
+    let host = hostname(&fields, how, places)?;
+    let message = message(&fields, how, places)?;
     let timestamp = timestamp(&fields)?;
-    let severity = severity(&fields)?;
-    check_optional(&fields)?;
-    check_required(&fields, how, severity)?;
+    let severity = severity(&fields)?.or_else(|| {
+        let unset = fields.get(Name::SyslogSeverity).is_empty();
+        places?.severity.filter(|_| unset)
+    });
+    let (time, program, facility) = match places {
+        Some(places) => (
+            places.time.filter(|_| {
+                timestamp.is_none()
+                    && matches!(fields.get(Name::Timestamp), Value::Missing | Value::Null)
+            }),
+            (places.program.as_deref()).filter(|_| fields.get(Name::Program).is_empty()),
+            (places.facility.as_deref()).filter(|_| fields.get(Name::Facility).is_empty()),
+        ),
+        None => (None, None, None),
+    };
+    check_optional(&fields, places.is_some())?;
+    let added = Added {
+        timestamp: time.is_some(),
+        severity: severity.is_some(),
+        program: program.is_some(),
+        facility: facility.is_some(),
+    };
+    check_required(&fields, how, &added)?;
 
     let keeps_correlation = fields.get(Name::CorrelationId).text().is_some();
     let keeps_source = fields.get(Name::Source).text().is_some();
@@ -115,8 +147,10 @@ pub fn accept(record: &[u8], how: &Accept<'_>, out: &mut Vec<u8>) -> Result<Even
     let mut mark = |name: Name, adds: bool| written |= if adds { name.bit() } else { 0 };
     mark(Name::Hostname, host.is_some());
     mark(Name::Message, message.is_some());
-    mark(Name::Timestamp, timestamp.is_some());
+    mark(Name::Timestamp, timestamp.is_some() || time.is_some());
     mark(Name::SyslogSeverity, severity.is_some());
+    mark(Name::Program, program.is_some());
+    mark(Name::Facility, facility.is_some());
     mark(Name::CorrelationId, !keeps_correlation);
     mark(Name::Source, !keeps_source);
     mark(Name::SourceIp, !keeps_source_ip && how.source_ip.is_some());
@@ -145,10 +179,19 @@ pub fn accept(record: &[u8], how: &Accept<'_>, out: &mut Vec<u8>) -> Result<Even
                 element.time("timestamp", time);
             }
         }
-        None => {}
+        None => {
+            if let Some(time) = time {
+                element.time("timestamp", time);
+            }
+        }
     }
     if let Some(severity) = severity {
         element.number("syslog_severity", u64::from(severity.number()));
+    }
+    for (name, value) in [("program", program), ("facility", facility)] {
+        if let Some(value) = value {
+            element.text(name, value);
+        }
     }
     if !keeps_source {
         element.text("source", how.source.name());
@@ -170,6 +213,7 @@ pub fn accept(record: &[u8], how: &Accept<'_>, out: &mut Vec<u8>) -> Result<Even
 fn hostname<'f>(
     fields: &'f Fields<'_>,
     how: &Accept<'_>,
+    places: Option<&'f Places<'_>>,
 ) -> Result<Option<Cow<'f, str>>, Rejected> {
     let direct = fields.get(Name::Hostname);
     if let Some(host) = direct.text() {
@@ -182,12 +226,14 @@ fn hostname<'f>(
             "a string of 1 to 255 characters",
         ));
     }
-    let host = match fields.get(Name::Host) {
+    let placed = places.and_then(|places| places.host.as_deref());
+    let host = placed.map(|host| ("hostname", host));
+    let host = host.or_else(|| match fields.get(Name::Host) {
         Value::Object {
             name: Some(name), ..
         } => Some(("host", &**name)),
         value => value.text().map(|host| ("host", host)),
-    };
+    });
     let host = host.or_else(|| {
         fields
             .get(Name::SourceIp)
@@ -227,7 +273,11 @@ fn check_host(field: &str, host: &str) -> Result<(), Rejected> {
 }
 
 /// The message, where it has to be added.
-fn message<'f>(fields: &'f Fields<'_>, how: &Accept<'_>) -> Result<Option<Cow<'f, str>>, Rejected> {
+fn message<'f>(
+    fields: &'f Fields<'_>,
+    how: &Accept<'_>,
+    places: Option<&'f Places<'_>>,
+) -> Result<Option<Cow<'f, str>>, Rejected> {
     let direct = fields.get(Name::Message);
     if direct.text().is_some() {
         return Ok(None);
@@ -238,7 +288,9 @@ fn message<'f>(fields: &'f Fields<'_>, how: &Accept<'_>) -> Result<Option<Cow<'f
     let stand_in = fields
         .get(Name::Msg)
         .text()
-        .or_else(|| fields.get(Name::Log).text());
+        // A container's line, as Docker and Fluent Bit keep it, ends with its line end.
+        .or_else(|| Some(fields.get(Name::Log).text()?.trim_end_matches(['\n', '\r'])))
+        .or_else(|| places?.message.as_deref());
     if let Some(text) = stand_in {
         return Ok(Some(Cow::Borrowed(text)));
     }
@@ -322,138 +374,6 @@ fn severity(fields: &Fields<'_>) -> Result<Option<Severity>, Rejected> {
     Ok(None)
 }
 
-fn check_optional(fields: &Fields<'_>) -> Result<(), Rejected> {
-    const TEXTS: [(Name, &str); 2] = [(Name::Source, "source"), (Name::SourceIp, "source_ip")];
-    const PLAIN: [(Name, &str); 2] = [(Name::Facility, "facility"), (Name::Program, "program")];
-    const LISTS: [(Name, &str); 2] = [(Name::Varbinds, "varbinds"), (Name::Variables, "variables")];
-    const RARE: u32 = 1 << Name::Facility as u8
-        | 1 << Name::Program as u8
-        | 1 << Name::Source as u8
-        | 1 << Name::SourceIp as u8
-        | 1 << Name::TrapOid as u8
-        | 1 << Name::Varbinds as u8
-        | 1 << Name::Variables as u8
-        | 1 << Name::ParseNotes as u8;
-    if fields.seen & RARE == 0 {
-        return Ok(());
-    }
-    for (name, field) in TEXTS {
-        let value = fields.get(name);
-        if !matches!(value, Value::Missing | Value::Null | Value::Text(_)) {
-            return Err(wrong_type(field, value, "a string"));
-        }
-    }
-    for (name, field) in PLAIN {
-        let value = fields.get(name);
-        if matches!(
-            value,
-            Value::Bool | Value::List { .. } | Value::Object { .. }
-        ) {
-            return Err(wrong_type(field, value, "a string or a number"));
-        }
-    }
-    for (name, field) in LISTS {
-        let value = fields.get(name);
-        if !matches!(value, Value::Missing | Value::Null | Value::List { .. }) {
-            return Err(wrong_type(field, value, "a list of {oid, type, value}"));
-        }
-    }
-    let notes = fields.get(Name::ParseNotes);
-    if !matches!(
-        notes,
-        Value::Missing | Value::Null | Value::List { texts: true, .. }
-    ) {
-        return Err(wrong_type("parse_notes", notes, "a list of strings"));
-    }
-    match fields.get(Name::TrapOid) {
-        Value::Missing | Value::Null => Ok(()),
-        Value::Text(oid) if oid.trim_ascii().is_empty() || is_oid(oid) => Ok(()),
-        Value::Text(oid) => Err(Rejected::field(
-            "trap_oid",
-            format!(
-                "field `trap_oid` is no object identifier (`{}`): give numbers with dots, such as \
-                 1.3.6.1.6.3.1.1.5.3 (snmptrapd -On writes them)",
-                oid.chars().take(64).collect::<String>()
-            ),
-        )),
-        other => Err(wrong_type(
-            "trap_oid",
-            other,
-            "a string such as \"1.3.6.1.6.3.1.1.5.3\"",
-        )),
-    }
-}
-
-/// Whether a text is numbers joined by dots, with or without a dot in front.
-fn is_oid(text: &str) -> bool {
-    let text = text.strip_prefix('.').unwrap_or(text);
-    text.split('.')
-        .all(|arc| !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn check_required(
-    fields: &Fields<'_>,
-    how: &Accept<'_>,
-    severity: Option<Severity>,
-) -> Result<(), Rejected> {
-    // The common list is done by now.
-    let known = usize::from(how.required.hostname) + usize::from(how.required.message);
-    if how.required.names.len() == known {
-        return Ok(());
-    }
-    for name in &how.required.names {
-        let there = match Name::of(name) {
-            Some(Name::Hostname | Name::Message) => true,
-            Some(Name::Timestamp) => {
-                !fields.get(Name::Timestamp).is_empty() || !fields.get(Name::AtTimestamp).is_empty()
-            }
-            Some(Name::SyslogSeverity) => {
-                severity.is_some() || !fields.get(Name::SyslogSeverity).is_empty()
-            }
-            Some(Name::Varbinds) => {
-                !fields.get(Name::Varbinds).is_empty() || !fields.get(Name::Variables).is_empty()
-            }
-            Some(known) => !fields.get(known).is_empty(),
-            None => match how
-                .required
-                .watched
-                .iter()
-                .position(|watched| watched == name)
-            {
-                Some(index) => fields.watched & (1 << index) != 0,
-                None => true,
-            },
-        };
-        if !there {
-            return Err(missing(
-                name,
-                &Value::Missing,
-                "a value (REQUIRED_FIELDS asks for it)",
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn missing(field: &str, value: &Value<'_>, allowed: &str) -> Rejected {
-    let what = if matches!(value, Value::Text(_)) {
-        "empty"
-    } else {
-        "missing"
-    };
-    Rejected::field(
-        field,
-        format!("required field `{field}` is {what}: give {allowed}"),
-    )
-}
-
-fn wrong_type(field: &str, value: &Value<'_>, allowed: &str) -> Rejected {
-    Rejected::field(
-        field,
-        format!("field `{field}` is {}: give {allowed}", value.kind()),
-    )
-}
-
 /// Puts the object together anew: every key once (the last value counts, at the first place), none
 /// of `dropped`.
 fn rebuild<'o>(
@@ -485,10 +405,20 @@ fn rebuild<'o>(
     let members = serde_json::Deserializer::from_slice(record)
         .deserialize_map(Members)
         .map_err(|error| Rejected::not_json(format!("not valid JSON: {error}")))?;
+    let mut free = "ecs_source".to_owned();
+    while members.iter().any(|(key, _)| *key == free) {
+        free.push('_');
+    }
     let mut element = ElementWriter::new(out);
     for (key, value) in members {
-        if Name::of(&key).is_none_or(|name| name.bit() & dropped == 0) {
-            element.foreign(&key, value.get().as_bytes());
+        match Name::of(&key) {
+            Some(name) if name.bit() & dropped != 0 => {
+                // Whose `source` is an object means something else by it: it keeps it.
+                if name == Name::Source && value.get().starts_with('{') {
+                    element.foreign(&free, value.get().as_bytes());
+                }
+            }
+            _ => element.foreign(&key, value.get().as_bytes()),
         }
     }
     Ok(element)

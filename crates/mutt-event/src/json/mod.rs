@@ -6,11 +6,16 @@
 //! key that means anything to MUTT twice.
 
 mod accept;
+mod bulk;
+mod checks;
+mod documents;
 mod fields;
 mod records;
 mod view;
 
 pub use accept::{Accept, RequiredFields, accept};
+pub use bulk::{Action, Bulk, BulkItem};
+pub use documents::accept_document;
 pub use records::{Records, records};
 pub use view::view;
 

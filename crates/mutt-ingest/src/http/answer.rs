@@ -54,6 +54,8 @@ pub(super) struct Queued {
     pub depth: u64,
     /// What became of a batch.
     pub batch: Option<BatchResult>,
+    /// Of a `_bulk` request: the answers to its items, joined by commas.
+    pub items: Option<Vec<u8>>,
 }
 
 /// What became of the records of a batch.
@@ -253,7 +255,7 @@ pub(super) fn mark_deprecated(response: &mut Response<Full<Bytes>>) {
     );
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
+pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(
@@ -263,10 +265,10 @@ fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
     response
 }
 
-fn put(body: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
+pub(super) fn put(body: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
     body.write_fmt(what).expect("memory can be written to");
 }
 
-fn text(body: &mut Vec<u8>, what: &str) {
+pub(super) fn text(body: &mut Vec<u8>, what: &str) {
     serde_json::to_writer(body, what).expect("a string is JSON");
 }

@@ -1,6 +1,7 @@
 //! From a body to a batch: unpack within bounds, split, validate. No I/O and no waiting.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use jiff::Timestamp;
@@ -10,16 +11,24 @@ use mutt_event::{Batch, Source};
 use mutt_http::Held;
 
 use super::answer::{Correlation, Failure};
+use super::bulk;
 use crate::metrics::RejectReason;
 
 /// The most records of one batch. 10 MiB of commas are ten million records, none of them an event.
-const MAX_RECORDS: usize = 100_000;
+pub(super) const MAX_RECORDS: usize = 100_000;
+
+/// Why a record of a batch may be rejected.
+const REASONS: [RejectReason; 3] = [
+    RejectReason::Json,
+    RejectReason::ValidationError,
+    RejectReason::Request,
+];
 
 /// The most rejected records that an answer lists.
 const MAX_ERRORS: usize = 100;
 
 /// What MUTT's own fields add to an event, in bytes.
-const ADDED: usize = 224;
+pub(super) const ADDED: usize = 224;
 
 /// The largest window of a zstd frame, as a power of two: RFC 9659 allows no more for HTTP.
 const ZSTD_WINDOW_LOG: u32 = 23;
@@ -71,8 +80,10 @@ pub(super) struct Prepared {
     pub letters: Vec<DeadLetter>,
     /// The first of those reasons, by position in the batch.
     pub errors: Vec<(usize, String)>,
-    /// Rejected records that are no JSON objects, and that lack something.
-    by_reason: [u64; 2],
+    /// Of a `_bulk` request: the answers to its items, joined by commas.
+    pub items: Option<Vec<u8>>,
+    /// Rejected records by [`REASONS`].
+    by_reason: [u64; REASONS.len()],
 }
 
 impl Prepared {
@@ -80,81 +91,113 @@ impl Prepared {
         self.batch.len() + self.rejected
     }
 
-    pub(super) fn rejected_by_reason(&self) -> [(RejectReason, u64); 2] {
-        [
-            (RejectReason::Json, self.by_reason[0]),
-            (RejectReason::ValidationError, self.by_reason[1]),
-        ]
+    pub(super) fn rejected_by_reason(&self) -> impl Iterator<Item = (RejectReason, u64)> {
+        REASONS.into_iter().zip(self.by_reason)
     }
 
-    fn reject(&mut self, index: usize, record: &[u8], why: Rejected) {
-        self.by_reason[usize::from(reason(&why) == RejectReason::ValidationError)] += 1;
-        self.rejected += 1;
-        if self.errors.len() < MAX_ERRORS {
-            self.errors.push((index, why.message.clone()));
-        }
+    /// Counts a record that is none, and keeps it with the reason.
+    pub(super) fn reject(&mut self, reason: RejectReason, record: &[u8], detail: String) {
+        self.count_rejected(reason);
         self.letters.push(DeadLetter {
             reason: Reason::Malformed,
-            detail: why.message,
+            detail,
             element: record.to_vec(),
         });
     }
+
+    /// Counts a record that is none and of which there is nothing to keep.
+    pub(super) fn count_rejected(&mut self, reason: RejectReason) {
+        debug_assert!(REASONS.contains(&reason), "{reason:?}");
+        if let Some(slot) = REASONS.iter().position(|known| *known == reason) {
+            self.by_reason[slot] += 1;
+        }
+        self.rejected += 1;
+    }
 }
 
-fn reason(why: &Rejected) -> RejectReason {
+pub(super) fn reason(why: &Rejected) -> RejectReason {
     match why.kind {
         RejectKind::NotJson | RejectKind::NotObject => RejectReason::Json,
         RejectKind::Field => RejectReason::ValidationError,
     }
 }
 
-/// Unpacks a body and makes its records queue elements; `limit` is that of the unpacked body, in
-/// bytes. What it needs is booked on `held`.
-///
-/// # Errors
-/// Nothing of it can be told apart, or it is one record and that one is no event.
-pub(super) fn prepare(
-    body: &[u8],
-    coding: Coding,
-    limit: usize,
-    held: &mut Held,
-    required: &RequiredFields,
-    correlation: &Correlation,
-    received_at: Timestamp,
-) -> Result<Prepared, Failure> {
-    let unpacked = match coding {
-        Coding::Identity => None,
-        Coding::Gzip => Some(unpack(
-            flate2::bufread::MultiGzDecoder::new(body),
-            body.len(),
-            limit,
-            held,
-        )?),
-        Coding::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(body).map_err(|error| corrupt(&error))?;
-            decoder
-                .window_log_max(ZSTD_WINDOW_LOG)
-                .map_err(|error| corrupt(&error))?;
-            Some(unpack(decoder, body.len(), limit, held)?)
+/// What the records of a body are.
+#[derive(Clone, Debug)]
+pub(super) enum Format {
+    /// A JSON object, an array of them, or one per line.
+    Events,
+    /// Elasticsearch's `_bulk`, and the index that items go to which name none.
+    Bulk { index: String },
+}
+
+/// How a body is to be read.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub format: Format,
+    pub coding: Coding,
+    /// The longest body, unpacked, in bytes.
+    pub limit: usize,
+    pub required: Arc<RequiredFields>,
+    pub correlation: Correlation,
+    pub received_at: Timestamp,
+}
+
+impl Reading {
+    /// Unpacks a body and makes its records queue elements. What that needs is booked on `held`.
+    ///
+    /// # Errors
+    /// Nothing of it can be told apart, or it is one record and that one is no event.
+    pub(super) fn prepare(&self, body: &[u8], held: &mut Held) -> Result<Prepared, Failure> {
+        let unpacked = match self.coding {
+            Coding::Identity => None,
+            Coding::Gzip => {
+                let decoder = flate2::bufread::MultiGzDecoder::new(body);
+                Some(unpack(decoder, body.len(), self.limit, held)?)
+            }
+            Coding::Zstd => {
+                let mut decoder =
+                    zstd::Decoder::with_buffer(body).map_err(|error| corrupt(&error))?;
+                decoder
+                    .window_log_max(ZSTD_WINDOW_LOG)
+                    .map_err(|error| corrupt(&error))?;
+                Some(unpack(decoder, body.len(), self.limit, held)?)
+            }
+        };
+        let text = unpacked.as_deref().unwrap_or(body);
+        let holds = body.len() + unpacked.as_ref().map_or(0, Vec::len);
+        let how = Accept {
+            received_at: self.received_at,
+            correlation_id: self.correlation.as_str(),
+            source: Source::Http,
+            // Who posts is mostly a relay that speaks for many hosts.
+            source_ip: None,
+            required: &self.required,
+        };
+        match &self.format {
+            Format::Events => events(text, &how, holds, held),
+            Format::Bulk { index } => bulk::items(text, index, &how, holds, held),
         }
-    };
-    let text = unpacked.as_deref().unwrap_or(body);
-    let malformed = |why: Rejected| Failure::malformed(reason(&why), why.message);
-    let how = Accept {
-        received_at,
-        correlation_id: correlation.as_str(),
-        source: Source::Http,
-        // Who posts is mostly a relay that speaks for many hosts.
-        source_ip: None,
-        required,
-    };
+    }
+}
+
+pub(super) fn malformed(why: Rejected) -> Failure {
+    Failure::malformed(reason(&why), why.message)
+}
+
+fn events(
+    text: &[u8],
+    how: &Accept<'_>,
+    holds: usize,
+    held: &mut Held,
+) -> Result<Prepared, Failure> {
     let mut prepared = Prepared::default();
     match json::records(text).map_err(malformed)? {
         Records::Single(record) => {
             prepared.batch = Batch::with_capacity(1, record.len() + ADDED);
             prepared
                 .batch
-                .try_push_with(|out| json::accept(record, &how, out))
+                .try_push_with(|out| json::accept(record, how, out))
                 .map_err(malformed)?;
         }
         Records::Batch(records) => {
@@ -162,17 +205,19 @@ pub(super) fn prepare(
                 return Err(Failure::too_many(MAX_RECORDS));
             }
             let bytes = text.len() + records.len() * ADDED;
-            let unpacked = unpacked.as_ref().map_or(0, Vec::len);
-            held.grow_to(body.len() + unpacked + bytes)
+            held.grow_to(holds + bytes)
                 .map_err(|_| Failure::crowded())?;
             prepared.is_batch = true;
             prepared.batch = Batch::with_capacity(records.len(), bytes);
             for (index, record) in records.into_iter().enumerate() {
                 let accepted = prepared
                     .batch
-                    .try_push_with(|out| json::accept(record, &how, out));
+                    .try_push_with(|out| json::accept(record, how, out));
                 if let Err(why) = accepted {
-                    prepared.reject(index, record, why);
+                    if prepared.errors.len() < MAX_ERRORS {
+                        prepared.errors.push((index, why.message.clone()));
+                    }
+                    prepared.reject(reason(&why), record, why.message);
                 }
             }
         }
@@ -230,18 +275,15 @@ mod tests {
     }
 
     fn prepared(body: &[u8], coding: Coding) -> Result<Prepared, Failure> {
-        let correlation = Correlation::of(&HeaderMap::new());
-        let required = RequiredFields::default();
-        let mut held = Budget::new(1 << 24).hold();
-        prepare(
-            body,
+        let reading = Reading {
+            format: Format::Events,
             coding,
-            1 << 20,
-            &mut held,
-            &required,
-            &correlation,
-            Timestamp::now(),
-        )
+            limit: 1 << 20,
+            required: Arc::default(),
+            correlation: Correlation::of(&HeaderMap::new()),
+            received_at: Timestamp::now(),
+        };
+        reading.prepare(body, &mut Budget::new(1 << 24).hold())
     }
 
     #[test]
@@ -320,10 +362,13 @@ mod tests {
             "{:?}",
             prepared.letters[0]
         );
-        let counts = prepared.rejected_by_reason();
         assert_eq!(
-            counts,
-            [(RejectReason::Json, 1), (RejectReason::ValidationError, 1)]
+            prepared.rejected_by_reason().collect::<Vec<_>>(),
+            [
+                (RejectReason::Json, 1),
+                (RejectReason::ValidationError, 1),
+                (RejectReason::Request, 0)
+            ]
         );
     }
 

@@ -1,4 +1,5 @@
-//! Events that are posted: one JSON object, an array of them, or one per line.
+//! Events that are posted: one JSON object, an array of them, one per line, or the documents of
+//! Elasticsearch's `_bulk`.
 //!
 //! 200 is answered only for what is durable. The ingest paths are matched before anything else and
 //! answered without a router; everything else (health, metrics, configuration) goes through one.
@@ -6,7 +7,10 @@
 //! is refused and sends everything again doubles neither.
 
 mod answer;
+mod bulk;
+mod credentials;
 mod decode;
+mod elastic;
 mod rate;
 
 use std::convert::Infallible;
@@ -32,7 +36,8 @@ use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceExt as _};
 
 use self::answer::{BatchResult, Correlation, Failure, Queued};
-use self::decode::{Coding, Prepared};
+use self::decode::{Coding, Format, Prepared, Reading};
+use self::elastic::Ask;
 use self::rate::RateLimit;
 use crate::admission::Admission;
 use crate::metrics::{Listener, RejectReason};
@@ -75,6 +80,7 @@ pub struct HttpIngest {
 
 struct Inner {
     options: HttpOptions,
+    required: Arc<RequiredFields>,
     admission: Admission,
     rate: RateLimit,
     keys: Arc<Keys>,
@@ -102,6 +108,7 @@ impl HttpIngest {
             budget: Budget::new(options.max_buffered_bytes),
             large: Semaphore::new(cores),
             health: OnceLock::new(),
+            required: Arc::new(options.required.clone()),
             options,
             admission,
             keys,
@@ -147,7 +154,16 @@ impl HttpIngest {
                     return Ok(door.inner.answer(request).await.map(Either::Left));
                 }
                 // Boxed, so that the common case does not carry the rare one's size.
-                let page = Box::pin(door.pages.oneshot(request)).await?;
+                let (method, path) = (request.method(), request.uri().path());
+                if let Some(ask) = elastic::ask(method, path, request.headers()) {
+                    let answer = Box::pin(door.inner.answer_elastic(ask, request)).await;
+                    return Ok(answer.map(Either::Left));
+                }
+                let is_root = path == "/";
+                let mut page = Box::pin(door.pages.oneshot(request)).await?;
+                if is_root {
+                    elastic::mark(&mut page);
+                }
                 Ok(page.map(Either::Right))
             }
         })
@@ -174,6 +190,10 @@ const ABOUT: About = About {
         ),
         ("POST /api/v2/ingest", "the same"),
         ("POST /api/v1/ingest", "the same (deprecated)"),
+        (
+            "POST /_bulk",
+            "documents, as clients of Elasticsearch send them",
+        ),
         ("GET /health", "whether events can be taken in"),
         ("GET /metrics", "metrics for Prometheus"),
         (
@@ -188,39 +208,78 @@ impl Inner {
         let began = Instant::now();
         let (head, body) = request.into_parts();
         let correlation = Correlation::of(&head.headers);
-        let outcome = self.take_in(&head, body, &correlation).await;
-        let metrics = self.admission.metrics();
-        let mut response = match outcome {
-            Ok(queued) => {
-                metrics.succeeded().inc();
-                queued.response(&correlation)
-            }
-            Err(failure) => {
-                metrics.failed(failure.reason).inc();
-                failure.response(&correlation)
-            }
+        let authorized = self.is_authorized(&head.headers);
+        let outcome = if head.method == Method::POST {
+            self.take_in(&head, authorized, Format::Events, body, &correlation)
+                .await
+        } else {
+            Err(Failure::method())
+        };
+        let mut response = match self.counted(outcome, began) {
+            Ok(queued) => queued.response(&correlation),
+            Err(failure) => failure.response(&correlation),
         };
         if head.uri.path() == "/api/v1/ingest" {
             answer::mark_deprecated(&mut response);
         }
-        metrics.latency.observe(began.elapsed().as_secs_f64());
         response
+    }
+
+    /// What a client of Elasticsearch asked.
+    async fn answer_elastic(
+        &self,
+        ask: Ask,
+        request: Request<RequestBody>,
+    ) -> Response<Full<Bytes>> {
+        let began = Instant::now();
+        let (head, body) = request.into_parts();
+        let correlation = Correlation::of(&head.headers);
+        let authorized = credentials::has_key_as_elastic(&head.headers, &self.keys);
+        let mut response = match ask {
+            Ask::Root => elastic::root(),
+            Ask::Probe(page) if authorized => elastic::page(page),
+            Ask::Probe(_) => elastic::refused(Failure::unauthorized(), &correlation),
+            Ask::Bulk { index } => {
+                let outcome = if matches!(head.method, Method::POST | Method::PUT) {
+                    let format = Format::Bulk { index };
+                    self.take_in(&head, authorized, format, body, &correlation)
+                        .await
+                } else {
+                    Err(Failure::method())
+                };
+                match self.counted(outcome, began) {
+                    Ok(queued) => elastic::taken(queued, began.elapsed().as_millis()),
+                    Err(failure) => elastic::refused(failure, &correlation),
+                }
+            }
+        };
+        elastic::mark(&mut response);
+        response
+    }
+
+    fn counted(&self, outcome: Result<Queued, Failure>, began: Instant) -> Result<Queued, Failure> {
+        let metrics = self.admission.metrics();
+        match &outcome {
+            Ok(_) => metrics.succeeded().inc(),
+            Err(failure) => metrics.failed(failure.reason).inc(),
+        };
+        metrics.latency.observe(began.elapsed().as_secs_f64());
+        outcome
     }
 
     async fn take_in(
         &self,
         head: &request::Parts,
+        authorized: bool,
+        format: Format,
         body: RequestBody,
         correlation: &Correlation,
     ) -> Result<Queued, Failure> {
-        if head.method != Method::POST {
-            return Err(Failure::method());
-        }
-        if !self.is_authorized(&head.headers) {
+        if !authorized {
             return Err(Failure::unauthorized());
         }
         let listener = self.admission.metrics().listener(Listener::Http);
-        let prepared = match self.prepare(head, body, correlation).await {
+        let prepared = match self.prepare(head, format, body, correlation).await {
             Ok(prepared) => prepared,
             Err(failure) => {
                 // What cannot be told apart counts as one message.
@@ -243,15 +302,14 @@ impl Inner {
     }
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get("x-api-key")
-            .is_some_and(|key| self.keys.is_valid(key.as_bytes()))
+        credentials::has_key(headers, &self.keys)
     }
 
     /// Reads, unpacks and parses the body.
     async fn prepare(
         &self,
         head: &request::Parts,
+        format: Format,
         body: RequestBody,
         correlation: &Correlation,
     ) -> Result<Prepared, Failure> {
@@ -262,37 +320,24 @@ impl Inner {
             .read(limit, &mut held)
             .await
             .map_err(|error| Failure::body(&error))?;
-        let received_at = Timestamp::now();
+        let reading = Reading {
+            format,
+            coding,
+            limit,
+            required: self.required.clone(),
+            correlation: correlation.clone(),
+            received_at: Timestamp::now(),
+        };
         let small = if coding.is_identity() {
             INLINE
         } else {
             INLINE_COMPRESSED
         };
         if body.len() <= small {
-            let required = &self.options.required;
-            return decode::prepare(
-                &body,
-                coding,
-                limit,
-                &mut held,
-                required,
-                correlation,
-                received_at,
-            );
+            return reading.prepare(&body, &mut held);
         }
         let _one_of_few = self.large.acquire().await.expect("it is never closed");
-        let (required, correlation) = (self.options.required.clone(), correlation.clone());
-        let prepared = tokio::task::spawn_blocking(move || {
-            decode::prepare(
-                &body,
-                coding,
-                limit,
-                &mut held,
-                &required,
-                &correlation,
-                received_at,
-            )
-        });
+        let prepared = tokio::task::spawn_blocking(move || reading.prepare(&body, &mut held));
         prepared.await.unwrap_or_else(|_| Err(Failure::internal()))
     }
 
@@ -304,6 +349,7 @@ impl Inner {
             rejected,
             letters,
             errors,
+            items,
             ..
         } = prepared;
         let accepted = batch.len();
@@ -325,6 +371,7 @@ impl Inner {
                 rejected,
                 errors,
             }),
+            items,
         })
     }
 }

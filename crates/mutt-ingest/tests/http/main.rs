@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod accepted;
+mod elastic;
 mod pages;
 mod refused;
 mod support;
