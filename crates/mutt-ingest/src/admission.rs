@@ -17,16 +17,17 @@ use crate::metrics::{IngestMetrics, Listener};
 /// How often the depth is read while nothing comes in.
 const DEPTH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The way into the queue, shared by all listeners.
+/// The way into the queue, shared by all listeners. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Admission {
     engine: Arc<dyn Engine>,
-    metrics: IngestMetrics,
+    metrics: Arc<IngestMetrics>,
 }
 
 impl Admission {
     /// The way into this engine's queue.
     pub fn new(engine: Arc<dyn Engine>, metrics: IngestMetrics) -> Self {
+        let metrics = Arc::new(metrics);
         Self { engine, metrics }
     }
 

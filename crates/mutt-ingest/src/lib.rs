@@ -10,6 +10,7 @@ mod handshakes;
 pub mod http;
 pub mod metrics;
 mod pump;
+pub mod relp;
 mod sockets;
 mod streams;
 mod syslog_lines;

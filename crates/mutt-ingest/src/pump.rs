@@ -35,7 +35,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_
 const LAST_BATCHES: usize = 64;
 
 /// How long an engine that does not answer at all is waited for beyond the grace period.
-const LAST_ANSWER: Duration = Duration::from_secs(1);
+pub(crate) const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// What becomes of events while the queue is full or nothing durable can be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +79,17 @@ impl Forming {
     /// Whether nothing more belongs into it.
     pub(crate) fn is_full(&self) -> bool {
         self.batch.len() >= MAX_EVENTS || self.batch.byte_len() >= self.max_bytes
+    }
+
+    /// Events in it.
+    pub(crate) fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// What is in it, to be sent on its way; the next batch is full at `max_bytes`.
+    pub(crate) fn take_and_limit(&mut self, max_bytes: usize) -> Batch {
+        self.max_bytes = max_bytes;
+        self.take()
     }
 
     fn take(&mut self) -> Batch {
@@ -172,13 +183,14 @@ impl Outbox {
             "a batch is pushed only where there is room"
         );
         let events = batch.len() as u64;
-        let delivery = Box::pin(deliver(
+        let delivery = Delivery::new(
             self.admission.clone(),
             self.listener,
             self.overflow,
             batch,
             self.give_up.clone(),
-        ));
+        );
+        let delivery = Box::pin(delivery.finish());
         let mut under_way = UnderWay { events, delivery };
         // The first poll hands the batch to the engine, in the order of the batches.
         let done = poll_fn(|cx| Poll::Ready(under_way.delivery.as_mut().poll(cx).is_ready())).await;
@@ -222,48 +234,101 @@ impl Outbox {
     }
 }
 
-/// Brings one batch into the queue, or gives it up and counts it: at once when it is to be shed or
-/// can never be taken, else only after `give_up`.
-async fn deliver(
+/// One batch that is being brought into the queue.
+pub(crate) struct Delivery {
     admission: Admission,
     listener: Listener,
     overflow: Overflow,
-    mut batch: Batch,
+    /// What is not durable yet.
+    batch: Batch,
+    /// The queue had room for a part only: the rest waits before it is offered.
+    short: bool,
     give_up: CancellationToken,
-) {
-    let mut pause = BACKOFF.0;
-    loop {
-        // The engine consumes what it is offered, also when it refuses: keep a copy to offer again.
-        let Err(error) = admission.admit(listener, batch.clone()).await else {
-            admission.metrics().succeeded().inc();
-            return;
-        };
-        if let Some(head) = head_that_fits(&error, &batch) {
-            let taken = head.len();
-            if admission.admit(listener, head).await.is_ok() {
-                batch = batch.iter().skip(taken).collect();
-                pause = BACKOFF.0;
-            }
+}
+
+impl Delivery {
+    /// A batch to deliver. After `give_up` it is not tried again.
+    pub(crate) fn new(
+        admission: Admission,
+        listener: Listener,
+        overflow: Overflow,
+        batch: Batch,
+        give_up: CancellationToken,
+    ) -> Self {
+        Self {
+            admission,
+            listener,
+            overflow,
+            batch,
+            short: false,
+            give_up,
         }
-        let hopeless = !error.is_temporary() && !matches!(error, EngineError::Unusable(_));
-        if hopeless || overflow == Overflow::Shed || give_up.is_cancelled() {
-            let reason = RejectReason::from(&error);
-            admission.metrics().failed(reason).inc();
-            admission
-                .metrics()
-                .listener(listener)
-                .rejected(reason)
-                .inc_by(batch.len() as u64);
-            if hopeless {
-                let (listener, events) = (listener.name(), batch.len());
-                tracing::error!(listener, events, %error, "events cannot be stored; they are dropped");
-            }
-            return;
+    }
+
+    /// Events that are not durable yet.
+    pub(crate) fn left(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Waits until the batch is durable, or as much from its front as there is room for, and returns
+    /// how many events that were. `None` when the rest is given up, and counted: at once when it is
+    /// to be shed or can never be taken, else only after `give_up`.
+    pub(crate) async fn advance(&mut self) -> Option<usize> {
+        let mut pause = BACKOFF.0;
+        if self.short {
+            self.pause(&mut pause).await;
         }
+        loop {
+            let events = self.batch.len();
+            // The engine consumes what it is offered, also when it refuses: keep a copy.
+            let offer = self.admission.admit(self.listener, self.batch.clone());
+            let Err(error) = offer.await else {
+                self.admission.metrics().succeeded().inc();
+                self.batch = Batch::new();
+                return Some(events);
+            };
+            if let Some(head) = head_that_fits(&error, &self.batch) {
+                let taken = head.len();
+                if self.admission.admit(self.listener, head).await.is_ok() {
+                    self.batch = self.batch.iter().skip(taken).collect();
+                    self.short = true;
+                    return Some(taken);
+                }
+            }
+            let hopeless = !error.is_temporary() && !matches!(error, EngineError::Unusable(_));
+            if hopeless || self.overflow == Overflow::Shed || self.give_up.is_cancelled() {
+                self.count_refused(&error);
+                if hopeless {
+                    let listener = self.listener.name();
+                    tracing::error!(listener, events, %error, "events cannot be stored");
+                }
+                return None;
+            }
+            self.pause(&mut pause).await;
+        }
+    }
+
+    /// Waits before the next offer, longer each time.
+    async fn pause(&self, pause: &mut Duration) {
         tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(BACKOFF.1),
-            () = give_up.cancelled() => {}
+            () = sleep(*pause) => *pause = (*pause * 2).min(BACKOFF.1),
+            () = self.give_up.cancelled() => {}
         }
+    }
+
+    fn count_refused(&self, error: &EngineError) {
+        let reason = RejectReason::from(error);
+        let metrics = self.admission.metrics();
+        metrics.failed(reason).inc();
+        metrics
+            .listener(self.listener)
+            .rejected(reason)
+            .inc_by(self.batch.len() as u64);
+    }
+
+    /// Brings all of it into the queue, or gives the rest up.
+    async fn finish(mut self) {
+        while self.left() > 0 && self.advance().await.is_some() {}
     }
 }
 

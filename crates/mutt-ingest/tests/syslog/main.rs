@@ -1,7 +1,8 @@
-//! The syslog listeners over real sockets, into the real embedded engine.
+//! The syslog listeners, RELP among them, over real sockets, into the real embedded engine.
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod clients;
+mod relp;
 mod support;
 mod tcp;
 mod udp;

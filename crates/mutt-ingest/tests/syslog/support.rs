@@ -7,6 +7,7 @@ use std::time::Duration;
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{EventClaim, EventQueue};
 use mutt_ingest::metrics::IngestMetrics;
+use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, Listener, RejectReason};
@@ -61,6 +62,16 @@ impl Bed {
         let mut options = SyslogTcpOptions::new(LOCAL);
         change(&mut options);
         let listener = SyslogTcp::bind(options, self.admission.clone()).unwrap();
+        (
+            listener.local_addr(),
+            tokio::spawn(listener.run(self.stop.clone())),
+        )
+    }
+
+    pub fn relp(&self, change: impl FnOnce(&mut RelpOptions)) -> (SocketAddr, JoinHandle<()>) {
+        let mut options = RelpOptions::new(LOCAL);
+        change(&mut options);
+        let listener = Relp::bind(options, self.admission.clone()).unwrap();
         (
             listener.local_addr(),
             tokio::spawn(listener.run(self.stop.clone())),
