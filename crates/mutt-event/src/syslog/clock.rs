@@ -34,6 +34,11 @@ impl<'a> Clock<'a> {
         self.received_at
     }
 
+    /// Whether the sender's zone is another than UTC.
+    pub fn has_zone(self) -> bool {
+        self.zone.is_some()
+    }
+
     /// The moment meant by `civil`, whose zone is `offset` seconds ahead of UTC where it is known.
     /// `None` where the calendar has no such day.
     pub fn moment(self, civil: &Civil, offset: Option<i64>) -> Option<Timestamp> {
@@ -59,7 +64,8 @@ impl<'a> Clock<'a> {
             .min_by_key(|moment| self.distance(*moment))
     }
 
-    fn distance(self, moment: Timestamp) -> u64 {
+    /// How far from the receipt, in seconds.
+    pub fn distance(self, moment: Timestamp) -> u64 {
         let second = self.received_at.as_second();
         moment.as_second().abs_diff(second)
     }

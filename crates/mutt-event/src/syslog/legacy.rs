@@ -1,39 +1,197 @@
-//! RFC 3164 and its dialects: everything that is not RFC 5424.
+//! The header of RFC 3164 and its dialects: everything that is not RFC 5424.
 //!
 //! The RFC describes what was seen, not what must be sent, so every part is optional here: a
-//! sequence number, a host before the time (Cisco), a time in any form, a host behind it, a tag.
+//! sequence number, a host before the time (Cisco), a time in any form, a host behind it. What the
+//! text behind the header means is the business of [`content`](super::content).
 
 use jiff::Timestamp;
 
 use super::clock::Clock;
+use super::content::{self, tag};
 use super::notes::{Note, Notes};
 use super::{Message, is_host, stamp, vendor};
-use crate::Severity;
 
 /// How far off a clock may be that the device itself does not trust.
 const BELIEVABLE: u64 = 86_400;
 
+/// How many headers are read, one behind the other: a relay's, another relay's, the device's.
+const MAX_HEADERS: usize = 3;
+
+/// How a header ended, which says what may follow it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// As RFC 3164 has it: a tag follows, or a text.
+    Rfc,
+    /// A colon, as Cisco has it: a message with its mnemonic follows, or a text.
+    Colon,
+}
+
 /// Reads a message whose priority, if any, is gone.
 pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) {
     let start = text.trim_start_matches(' ');
-    // NX-OS without a host name.
-    let start = start.strip_prefix(": ").unwrap_or(start);
-    let (sequence, rest) = sequence(start);
-    if let Some(content) = header(rest, clock, message) {
-        message.sequence = sequence;
-        let content = behind_relay(content, clock, message);
-        return read_content(content, clock, message);
+    if let Some((mut content, mut style)) = header(start, clock, message) {
+        for _ in 1..MAX_HEADERS {
+            match inner(content, clock, message) {
+                Some(inner) => (content, style) = inner,
+                None => break,
+            }
+        }
+        return content::read(content, style == Style::Rfc, clock, message);
+    }
+    if let Some(content) = vendor::host_first(start, clock, message) {
+        return content::read(content, true, clock, message);
     }
     // No header at all. Without a priority either, it is just text, which stays as it is.
-    if message.notes.has(Note::NoPri) && vendor::mnemonic(start).is_none() {
-        vendor::key_values(start, clock, message);
+    if message.notes.has(Note::NoPri) {
         message.text = text;
-        return;
+        return vendor::refine(clock, message);
     }
-    read_content(host_without_time(start, message), clock, message);
+    content::read(host_without_time(start, message), true, clock, message);
 }
 
-/// Cisco's `29: `, or two numbers as NX-OS's `101 21: `.
+/// Whether `text` begins as Cisco's messages do.
+fn is_message(text: &str) -> bool {
+    text.starts_with('%') && vendor::cisco::mnemonic(text).is_some()
+}
+
+/// Reads what stands before the content; what follows, and how it ended. `None` where there is
+/// neither a time nor a mnemonic that would tell a header from a text.
+fn header<'a>(
+    text: &'a str,
+    clock: Clock<'_>,
+    message: &mut Message<'a>,
+) -> Option<(&'a str, Style)> {
+    // NX-OS without a host name, and ASA in EMBLEM form.
+    let start = text.strip_prefix(':').unwrap_or(text);
+    let (number, rest) = sequence(start.trim_start_matches(' '));
+    let found = hosts_and_time(rest, clock, message)?;
+    if message.sequence.is_none() {
+        message.sequence = number;
+    }
+    Some(found)
+}
+
+/// Reads time and host, in either order.
+fn hosts_and_time<'a>(
+    text: &'a str,
+    clock: Clock<'_>,
+    message: &mut Message<'a>,
+) -> Option<(&'a str, Style)> {
+    if let Some(rest) = time(text, clock, message) {
+        return Some(host_after_time(rest, message));
+    }
+    if is_message(text) {
+        return Some((text, Style::Colon));
+    }
+    let (word, rest) = text.split_once(' ')?;
+    let rest = rest.trim_start_matches(' ');
+    if let Some(name) = word.strip_suffix(':') {
+        // A wireless controller's task in front of the time.
+        if let Some(task) = name.strip_prefix('*') {
+            let rest = time(rest, clock, message)?;
+            message.program = Some(task);
+            return Some((after_colon(rest), Style::Colon));
+        }
+        if is_host(name) {
+            let (number, rest) = sequence(rest);
+            let rest = match rest.split_once(": ") {
+                Some((task, rest)) if task.starts_with('*') && !task.contains(' ') => {
+                    let found = time(rest, clock, message)?;
+                    message.program = Some(&task[1..]);
+                    message.host = Some(name);
+                    return Some((after_colon(found), Style::Colon));
+                }
+                _ => rest,
+            };
+            let found = time(rest, clock, message).map(after_colon);
+            if let Some(found) = found.or_else(|| is_message(rest).then_some(rest)) {
+                message.host = Some(name);
+                message.sequence = message.sequence.or(number);
+                return Some((found, Style::Colon));
+            }
+        }
+    }
+    // A node of IOS-XR in front of the time, perhaps with a host in front of it.
+    if let Some(rest) = node_and_time(text, clock, message) {
+        return Some((after_colon(rest), Style::Colon));
+    }
+    if is_host(word) {
+        if let Some(rest) = node_and_time(rest, clock, message) {
+            message.host = Some(word);
+            return Some((after_colon(rest), Style::Colon));
+        }
+        let rest = rest.strip_prefix(": ").unwrap_or(rest);
+        if is_message(rest) {
+            message.host = Some(word.trim_end_matches(':'));
+            return Some((rest, Style::Colon));
+        }
+    }
+    None
+}
+
+/// Skips the header that the device wrote itself where a relay put its own in front of it:
+/// `733: *Nov 21 14:30:11.776: %LINK-3-UPDOWN: …`. The device's own host and time count.
+fn inner<'a>(
+    content: &'a str,
+    clock: Clock<'_>,
+    message: &mut Message<'a>,
+) -> Option<(&'a str, Style)> {
+    if !may_be_header(content) {
+        return None;
+    }
+    let mut device = Message::default();
+    let (rest, style) = header(content, clock, &mut device)?;
+    // Arista's process in front of a message is no host, and a text may begin with a time of its own:
+    // only both, what it has and what follows, tell a header.
+    let timed = device.time.is_some() || device.device_time.is_some();
+    if !timed && device.sequence.is_none() {
+        return None;
+    }
+    let told = is_message(rest)
+        || tag(rest).is_some_and(|tag| match style {
+            Style::Colon => tag.procid.is_some() || device.program.is_some(),
+            Style::Rfc => device.host.is_some(),
+        });
+    if !told {
+        return None;
+    }
+    if device.time.is_some() {
+        message.notes.remove(Note::NoYear);
+        message.time = device.time;
+    }
+    message.notes = message.notes.union(device.notes);
+    message.device_time = device.device_time.or(message.device_time);
+    message.host = device.host.or(message.host);
+    message.program = device.program.or(message.program);
+    message.sequence = device.sequence.or(message.sequence);
+    Some((rest, style))
+}
+
+/// Whether it is worth a closer look: most contents are a tag and a text.
+fn may_be_header(content: &str) -> bool {
+    match content.as_bytes().first() {
+        Some(b'0'..=b'9' | b':' | b'*' | b'.') => true,
+        Some(b'A'..=b'Z' | b'a'..=b'z') => {
+            let word = content.split(' ').next().unwrap_or_default();
+            word.len() == 3 || (word.ends_with(':') && !word.ends_with("]:")) || word.contains('/')
+        }
+        _ => false,
+    }
+}
+
+/// The header that a device wrote into the message of an RFC 5424 relay; what follows it. Only a
+/// Cisco message is taken for one.
+pub(super) fn behind_rfc5424<'a>(
+    content: &'a str,
+    clock: Clock<'_>,
+    message: &mut Message<'a>,
+) -> Option<&'a str> {
+    let (rest, _) = inner(content, clock, message)?;
+    Some(rest)
+}
+
+/// Cisco's `29: `, or two numbers as NX-OS's `101 21: `, or one behind the other as IOS's `29: 000047: `.
+/// The first one is the counter of messages that were sent.
 fn sequence(text: &str) -> (Option<&str>, &str) {
     let number = |text: &str| text.bytes().take(11).take_while(u8::is_ascii_digit).count();
     let digits = number(text);
@@ -41,7 +199,13 @@ fn sequence(text: &str) -> (Option<&str>, &str) {
         return (None, text);
     }
     if let Some(rest) = text[digits..].strip_prefix(": ") {
-        return (Some(&text[..digits]), rest.trim_start_matches(' '));
+        let rest = rest.trim_start_matches(' ');
+        let second = number(rest);
+        let rest = match (second, rest[second..].strip_prefix(": ")) {
+            (1..=10, Some(rest)) => rest.trim_start_matches(' '),
+            _ => rest,
+        };
+        return (Some(&text[..digits]), rest);
     }
     if let Some(second) = text[digits..].strip_prefix(' ') {
         let digits = number(second);
@@ -50,65 +214,6 @@ fn sequence(text: &str) -> (Option<&str>, &str) {
         }
     }
     (None, text)
-}
-
-/// Reads time and host, in either order; what follows them. `None` where there is no time and no
-/// Cisco mnemonic that would tell a header from a text.
-fn header<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> Option<&'a str> {
-    if let Some(rest) = time(text, clock, message) {
-        return Some(host_after_time(rest, message));
-    }
-    if vendor::mnemonic(text).is_some() {
-        return Some(text);
-    }
-    // A host, or a node of IOS-XR, or both, in front of the time or the mnemonic.
-    let (word, rest) = text.split_once(' ')?;
-    if let Some(host) = word.strip_suffix(':').filter(|host| is_host(host)) {
-        let rest = rest.trim_start_matches(' ');
-        if let Some(rest) = time(rest, clock, message) {
-            message.host = Some(host);
-            return Some(content_after_colon(rest));
-        }
-        if vendor::mnemonic(rest).is_some() {
-            message.host = Some(host);
-            return Some(rest);
-        }
-    }
-    if let Some(rest) = node_and_time(text, clock, message) {
-        return Some(content_after_colon(rest));
-    }
-    if is_host(word) {
-        let rest = rest.trim_start_matches(' ');
-        if let Some(rest) = node_and_time(rest, clock, message) {
-            message.host = Some(word);
-            return Some(content_after_colon(rest));
-        }
-        let rest = rest.strip_prefix(": ").unwrap_or(rest);
-        if vendor::mnemonic(rest).is_some() {
-            message.host = Some(word.trim_end_matches(':'));
-            return Some(rest);
-        }
-    }
-    None
-}
-
-/// Skips the header that a Cisco device wrote itself where a relay put its own in front of it:
-/// `733: *Nov 21 14:30:11.776: %LINK-3-UPDOWN: …`. The device's own time counts.
-fn behind_relay<'a>(content: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> &'a str {
-    let (Some(number), rest) = sequence(content) else {
-        return content;
-    };
-    let before = (message.time, message.device_time, message.notes);
-    let rest = time(rest, clock, message).map_or(rest, content_after_colon);
-    if vendor::mnemonic(rest).is_none() {
-        (message.time, message.device_time, message.notes) = before;
-        return content;
-    }
-    if message.time.is_none() {
-        message.time = before.0;
-    }
-    message.sequence = Some(number);
-    rest
 }
 
 /// IOS-XR's `LC/0/2/CPU0:Jul  7 20:16:14.834`; what follows.
@@ -137,15 +242,15 @@ fn time<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> Optio
         _ => (None, text),
     };
     let stamp = stamp::read(unmarked, clock)?;
-    if !(stamp.rest.is_empty() || stamp.rest.starts_with([' ', ':'])) {
+    if !(stamp.rest.is_empty() || stamp.rest.starts_with([' ', ':', '\t'])) {
         return None;
     }
     let mut notes = stamp.notes.union(mark.map_or(Notes::NONE, Notes::from));
     // A clock that was never set says nothing, unless it happens to be right.
-    let far =
-        |time: Timestamp| time.as_second().abs_diff(clock.received_at().as_second()) > BELIEVABLE;
+    let received = clock.received_at().as_second();
+    let far = |time: Timestamp| time.as_second().abs_diff(received) > BELIEVABLE;
     let doubtful = notes.has(Note::ClockNotSet) && stamp.time.is_none_or(far);
-    if doubtful {
+    if doubtful || stamp.time.is_none() {
         message.device_time = Some(&unmarked[..unmarked.len() - stamp.rest.len()]);
         notes.remove(Note::NoYear);
     } else {
@@ -156,7 +261,7 @@ fn time<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> Optio
 }
 
 /// Skips the colon, with or without a blank before it, that Cisco puts behind the time or the host.
-fn content_after_colon(text: &str) -> &str {
+fn after_colon(text: &str) -> &str {
     let text = text.trim_start_matches(' ');
     text.strip_prefix(':')
         .unwrap_or(text)
@@ -164,30 +269,43 @@ fn content_after_colon(text: &str) -> &str {
 }
 
 /// Reads the host behind a time; what follows it.
-fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
+fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> (&'a str, Style) {
     if text.starts_with(':') {
-        return content_after_colon(text);
+        return (after_colon(text), Style::Colon);
     }
-    let text = text.trim_start_matches(' ');
+    let text = text.trim_start_matches([' ', '\t']);
     if text.starts_with(": ") || text.starts_with('%') {
-        return content_after_colon(text);
+        return (after_colon(text), Style::Colon);
     }
-    let Some((word, rest)) = text.split_once(' ') else {
-        return text;
+    let Some((word, rest)) = text.split_once([' ', '\t']) else {
+        return (text, Style::Rfc);
     };
     let rest = rest.trim_start_matches(' ');
     let host = match word.strip_suffix(':') {
         // `sshd: text` is a tag, but `switch: %SYS-5-…` is a host.
         Some(host) if rest.starts_with('%') => host,
-        Some(_) => return text,
+        Some(_) => return (text, Style::Rfc),
         None => word,
     };
-    if rest.is_empty() || !is_host(host) || tag(text).is_some() {
-        return text;
+    if rest.is_empty() || !is_host(host) || tag(text).is_some() || is_sentence(text) {
+        return (text, Style::Rfc);
     }
     message.host = Some(host);
-    rest.strip_prefix(": ")
-        .map_or(rest, |rest| rest.trim_start_matches(' '))
+    (
+        rest.strip_prefix(": ").map_or(rest, str::trim_start),
+        Style::Rfc,
+    )
+}
+
+/// What daemons write where no host is named, and relays write of their own.
+fn is_sentence(text: &str) -> bool {
+    [
+        "last message repeated ",
+        "message repeated ",
+        "Message forwarded from ",
+    ]
+    .into_iter()
+    .any(|start| text.starts_with(start))
 }
 
 /// A host at the start of a message without time: only where it looks like one and a tag follows.
@@ -202,81 +320,4 @@ fn host_without_time<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
         }
     }
     text
-}
-
-/// Reads what follows the header: tag and text, or one of the vendors' own forms.
-fn read_content<'a>(content: &'a str, clock: Clock<'_>, message: &mut Message<'a>) {
-    message.text = content;
-    let content = without_severity_word(content);
-    if let Some(tag) = tag(content) {
-        message.program = Some(tag.program);
-        message.procid = tag.procid;
-        message.text = tag.rest;
-    }
-    if let Some((mnemonic, severity)) = vendor::mnemonic(message.text) {
-        message.program.get_or_insert(mnemonic);
-        message.severity.get_or_insert(severity);
-    } else if message.program.is_none() && message.text.contains('=') {
-        vendor::key_values(message.text, clock, message);
-    }
-}
-
-/// F5 writes `notice mcpd[10653]: …`.
-fn without_severity_word(content: &str) -> &str {
-    match content.split_once(' ') {
-        Some((word, rest)) if Severity::from_text(word).is_some() && word.len() > 1 => {
-            if tag(rest).is_some_and(|tag| tag.procid.is_some()) {
-                rest
-            } else {
-                content
-            }
-        }
-        _ => content,
-    }
-}
-
-struct Tag<'a> {
-    program: &'a str,
-    procid: Option<&'a str>,
-    rest: &'a str,
-}
-
-/// `program: `, `program[pid]: ` or `program[pid] ` at the start of a text.
-fn tag(text: &str) -> Option<Tag<'_>> {
-    let plain = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'@' | b'+')
-    };
-    let end = text.bytes().take(65).position(|byte| !plain(byte))?;
-    let program = &text[..end];
-    // A number is no program, and Huawei's MODULE/4/BRIEF belongs to the text.
-    let is_program = program.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && !program
-            .as_bytes()
-            .windows(3)
-            .any(|w| w[0] == b'/' && w[1].is_ascii_digit() && w[2] == b'/');
-    if !is_program {
-        return None;
-    }
-    let mut rest = &text[end..];
-    let mut procid = None;
-    if let Some(inside) = rest.strip_prefix('[') {
-        let close = inside.bytes().take(65).position(|byte| byte == b']')?;
-        let id = &inside[..close];
-        if id.is_empty() || id.contains(' ') {
-            return None;
-        }
-        procid = Some(id);
-        rest = &inside[close + 1..];
-    }
-    let after = rest.strip_prefix(':');
-    let closed = match after {
-        Some(after) => procid.is_some() || after.is_empty() || after.starts_with([' ', '%', '\t']),
-        None => procid.is_some() && (rest.is_empty() || rest.starts_with(' ')),
-    };
-    let rest = after.unwrap_or(rest);
-    closed.then(|| Tag {
-        program,
-        procid,
-        rest: rest.trim_start_matches([' ', '\t']),
-    })
 }

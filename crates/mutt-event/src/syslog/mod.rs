@@ -5,6 +5,7 @@
 //! and matched. [`Framer`] finds the messages in a stream.
 
 mod clock;
+mod content;
 mod framing;
 mod legacy;
 mod notes;
@@ -41,7 +42,10 @@ pub struct Parsed {
 #[derive(Debug, Default)]
 struct Message<'a> {
     facility: Option<u8>,
+    /// As the priority has it.
     severity: Option<Severity>,
+    /// As the text has it, in the vendor's own way.
+    vendor_severity: Option<Severity>,
     time: Option<Timestamp>,
     /// What the device wrote as time, where that is not to be believed.
     device_time: Option<&'a str>,
@@ -49,6 +53,8 @@ struct Message<'a> {
     program: Option<&'a str>,
     procid: Option<&'a str>,
     msgid: Option<&'a str>,
+    /// The vendor's name for this kind of message.
+    mnemonic: Option<&'a str>,
     /// Cisco's message counter, which shows gaps.
     sequence: Option<&'a str>,
     data: Option<rfc5424::Data<'a>>,
@@ -98,10 +104,12 @@ impl Origin<'_> {
 /// Makes an event of one syslog message (a datagram, or what a [`Framer`] cut out) and appends it
 /// to `out` as a queue element.
 ///
-/// Fields written: `hostname`, `message`, `timestamp` (where the device gave one), `syslog_severity`,
-/// `facility` (its word, such as `local0`), `program`, `procid`, `msgid`, `structured_data` (an
-/// object of objects; a list where a name repeats), `sequence`, `device_time` (where the device's
-/// clock is not to be believed), `source`, `source_ip`, `tags`, `parse_notes`, and MUTT's own.
+/// Fields written: `hostname`, `message`, `timestamp` (where the device gave one), `syslog_severity`
+/// (the vendor's own where the text has one, else the priority's), `pri_severity` (the priority's
+/// where they differ), `facility` (its word, such as `local0`), `program`, `procid`, `msgid`,
+/// `mnemonic`, `structured_data` (an object of objects; a list where a name repeats), `sequence`,
+/// `device_time` (where the device's clock is not to be believed), `source`, `source_ip`, `tags`,
+/// `parse_notes`, and MUTT's own.
 ///
 /// A time without a zone that names an hour which comes twice is the one nearer to the receipt; an
 /// hour that never comes is read as if clocks had not been put forward.
@@ -110,6 +118,9 @@ pub fn parse_into(line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>) -> Parsed
     let text = clean(line, origin.max_len, &mut notes);
     let mut message = parse(&text, Clock::new(origin.received_at, origin.zone));
     message.notes = message.notes.union(notes);
+    if message.text.trim_ascii().is_empty() && message.data.is_none() {
+        message.notes.add(Note::Empty);
+    }
     if message.host.is_none() {
         message.notes.add(Note::NoHost);
     }
@@ -174,7 +185,6 @@ fn parse<'a>(text: &'a str, clock: Clock<'_>) -> Message<'a> {
         ..Message::default()
     };
     if text.is_empty() {
-        message.notes.add(Note::Empty);
         message.notes.add(Note::NoPri);
         return message;
     }
@@ -187,7 +197,17 @@ fn parse<'a>(text: &'a str, clock: Clock<'_>) -> Message<'a> {
         }
         None => rest,
     };
-    if !rfc5424::parse(rest, clock, &mut message) {
+    if rfc5424::parse(rest, clock, &mut message) {
+        if let Some(content) = legacy::behind_rfc5424(message.text, clock, &mut message) {
+            message.text = content;
+            // A relay took Cisco's counter for a program.
+            if let Some(number) = message.program.filter(|word| is_number(word)) {
+                message.program = None;
+                message.sequence.get_or_insert(number);
+            }
+        }
+        vendor::refine_rfc5424(clock, &mut message);
+    } else {
         legacy::parse(rest, clock, &mut message);
     }
     message
@@ -268,8 +288,12 @@ fn write(
     if let Some(time) = message.time {
         element.time("timestamp", time);
     }
-    let severity = message.severity.unwrap_or(Severity::NOTICE);
+    let severity = message.vendor_severity.or(message.severity);
+    let severity = severity.unwrap_or(Severity::NOTICE);
     element.number("syslog_severity", u64::from(severity.number()));
+    if let Some(other) = message.severity.filter(|other| *other != severity) {
+        element.number("pri_severity", u64::from(other.number()));
+    }
     if let Some(name) = message
         .facility
         .and_then(|number| FACILITIES.get(usize::from(number)))
@@ -280,6 +304,7 @@ fn write(
         ("program", message.program),
         ("procid", message.procid),
         ("msgid", message.msgid),
+        ("mnemonic", message.mnemonic),
         ("sequence", message.sequence),
         ("device_time", message.device_time),
     ] {
@@ -312,21 +337,30 @@ fn push_list(out: &mut Vec<u8>, values: &[Box<str>]) {
     out.push(b']');
 }
 
-/// Whether a word can be a host's name: what devices write there is wider than DNS allows (slots,
-/// Ubiquiti's commas), but never a key=value, a bracket or a quote.
+fn is_number(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a word can be a host's name or address: what devices write there is wider than DNS
+/// allows (slots, Ubiquiti's commas), but never a key=value, a bracket or a quote.
 fn is_host(word: &str) -> bool {
-    let mut named = false;
+    let (mut named, mut colons, mut dots) = (false, 0, 0);
     let plain = word.bytes().all(|byte| {
         // Letters of other scripts are bytes from 0x80 on.
-        let letter = byte.is_ascii_alphanumeric() || byte >= 0x80;
-        named |= letter;
-        letter
+        named |= byte.is_ascii_alphabetic() || byte >= 0x80;
+        colons += usize::from(byte == b':');
+        dots += usize::from(byte == b'.');
+        byte.is_ascii_alphanumeric()
+            || byte >= 0x80
             || matches!(
                 byte,
                 b'.' | b'_' | b'-' | b':' | b'/' | b',' | b'@' | b'~' | b'(' | b')'
             )
     });
-    plain && named && word.len() <= MAX_HOST
+    plain
+        && word.len() <= MAX_HOST
+        && (named || dots == 3 || colons > 1)
+        && (named || word.parse::<IpAddr>().is_ok())
 }
 
 #[cfg(test)]

@@ -16,11 +16,11 @@ pub enum Note {
     NoYear,
     /// No readable time of the device: the time of receipt counts.
     NoTimestamp,
-    /// The device says its clock was never set (Cisco `*`), or gives its uptime instead.
+    /// The device says its clock was never set (Cisco `*`).
     ClockNotSet,
     /// The device says its clock lost its source (Cisco `.`).
     ClockNotSynced,
-    /// A name of a time zone that is not known: read as UTC.
+    /// A name of a time zone that is not known: as if there were none.
     UnknownZone,
     /// Structured data that RFC 5424 does not allow: it stays in the message.
     BadStructuredData,

@@ -21,7 +21,7 @@ pub(super) struct Stamp<'a> {
 pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     let bytes = text.as_bytes();
     match bytes.first()? {
-        b'A'..=b'Z' | b'a'..=b'z' => month_first(text, clock),
+        b'A'..=b'Z' | b'a'..=b'z' => month_first(without_weekday(text), clock),
         b'0'..=b'9' => iso(text, clock)
             .or_else(|| year_first(text, clock))
             .or_else(|| uptime(text)),
@@ -42,7 +42,24 @@ fn month(text: &[u8]) -> Option<(i64, &[u8])> {
     let (name, rest) = text.split_first_chunk::<3>()?;
     let name = name.map(|byte| byte.to_ascii_lowercase());
     let index = NAMES.iter().position(|month| **month == name)?;
-    Some((i64::try_from(index).ok()? + 1, rest))
+    // APIC writes the whole name.
+    let letters = rest.iter().take(7).take_while(|b| b.is_ascii_lowercase());
+    Some((i64::try_from(index).ok()? + 1, &rest[letters.count()..]))
+}
+
+/// `Sat Nov 21 13:00:00 2026` is how C's `ctime` writes it.
+fn without_weekday(text: &str) -> &str {
+    let is_day = matches!(
+        text.as_bytes().get(..3),
+        Some(b"Mon" | b"Tue" | b"Wed" | b"Thu" | b"Fri" | b"Sat" | b"Sun")
+    );
+    match text.get(3..) {
+        Some(rest) if is_day => rest
+            .strip_prefix(',')
+            .unwrap_or(rest)
+            .trim_start_matches(' '),
+        _ => text,
+    }
 }
 
 fn blanks(text: &[u8]) -> Option<&[u8]> {
@@ -67,7 +84,12 @@ fn short_number(text: &[u8]) -> Option<(i64, &[u8])> {
 /// Four digits with nothing of the kind behind them.
 fn year(text: &[u8]) -> Option<(i64, &[u8])> {
     let (year, rest) = fixed_digits(text, 4)?;
-    let alone = matches!(rest.first(), None | Some(b' ' | b':' | b',' | b'.'));
+    let alone = match rest {
+        // An IPv6 address goes on behind its colon.
+        [b':', after, ..] => *after == b' ',
+        [] | [b' ' | b':' | b',', ..] => true,
+        _ => false,
+    };
     (alone && (1970..=2199).contains(&year)).then_some((year, rest))
 }
 
@@ -87,7 +109,7 @@ fn month_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     {
         (stated, rest) = (Some(year), after);
     }
-    let (offset, rest) = zone(rest, &mut notes);
+    let (zone, rest) = zone(rest, &mut notes);
     let civil = Civil {
         year: stated.unwrap_or_default(),
         month,
@@ -97,14 +119,11 @@ fn month_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         second,
         nanosecond,
     };
-    let time = if stated.is_some() {
-        clock.moment(&civil, offset)
-    } else {
+    if stated.is_none() {
         notes.add(Note::NoYear);
-        clock.nearest_year(&civil, offset)
-    };
+    }
     Some(Stamp {
-        time: Some(time?),
+        time: Some(zone.moment(&civil, stated.is_some(), clock)?),
         notes,
         rest: rest_of(text, rest),
     })
@@ -117,7 +136,7 @@ fn year_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     let (day, rest) = short_number(blanks(rest)?)?;
     let (hour, minute, second, nanosecond, rest) = time_of_day(blanks(rest)?)?;
     let mut notes = Notes::NONE;
-    let (offset, rest) = zone(rest, &mut notes);
+    let (zone, rest) = zone(rest, &mut notes);
     let civil = Civil {
         year,
         month,
@@ -128,7 +147,7 @@ fn year_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         nanosecond,
     };
     Some(Stamp {
-        time: Some(clock.moment(&civil, offset)?),
+        time: Some(zone.moment(&civil, true, clock)?),
         notes,
         rest: rest_of(text, rest),
     })
@@ -142,12 +161,12 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
     {
         // read_civil knows offsets and " UTC"; other names are ours to know.
-        let (offset, rest) = match written {
-            Some(offset) => (Some(offset), rest),
+        let (zone, rest) = match written {
+            Some(offset) => (Zone::Ahead(offset), rest),
             None => zone(rest, &mut notes),
         };
         return Some(Stamp {
-            time: Some(clock.moment(&civil, offset)?),
+            time: Some(zone.moment(&civil, true, clock)?),
             notes,
             rest: rest_of(text, rest),
         });
@@ -161,7 +180,7 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     };
     let (hour, minute, second, nanosecond, rest) = time_of_day(rest)?;
     let (_, rest) = fraction(rest);
-    let (offset, rest) = zone(rest, &mut notes);
+    let (zone, rest) = zone(rest, &mut notes);
     let civil = Civil {
         year,
         month,
@@ -172,7 +191,7 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         nanosecond,
     };
     Some(Stamp {
-        time: Some(clock.moment(&civil, offset)?),
+        time: Some(zone.moment(&civil, true, clock)?),
         notes,
         rest: rest_of(text, rest),
     })
@@ -192,7 +211,7 @@ fn uptime(text: &str) -> Option<Stamp<'_>> {
     rest.first().filter(|byte| **byte == b':')?;
     Some(Stamp {
         time: None,
-        notes: Note::ClockNotSet.into(),
+        notes: Notes::NONE,
         rest: rest_of(text, rest),
     })
 }
@@ -203,31 +222,61 @@ fn counted<'a>(text: &'a [u8], units: &[u8]) -> Option<(i64, &'a [u8])> {
     units.contains(unit).then_some((number, rest))
 }
 
-/// The zone behind a time of day: an offset or a name; `None` where there is none, or none that is
-/// known.
-fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (Option<i64>, &'a [u8]) {
-    if let Some((offset, rest)) = offset(text) {
-        return (Some(offset), rest);
-    }
-    let spaced = text
-        .strip_prefix(b" ")
-        .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
-    if let Some((offset, rest)) = spaced.and_then(offset) {
-        return (Some(offset), rest);
-    }
-    match zone_name(text) {
-        Some((None, rest)) => {
-            notes.add(Note::UnknownZone);
-            (None, rest)
+/// In seconds.
+const HOUR: i64 = 3600;
+
+/// What is known of the zone of a time.
+#[derive(Clone, Copy)]
+enum Zone {
+    /// Nothing is written.
+    Unwritten,
+    /// Seconds ahead of UTC.
+    Ahead(i64),
+    /// A name that means two zones: seconds ahead of UTC.
+    Either([i64; 2]),
+}
+
+impl Zone {
+    /// The moment meant. A name of two zones means the sender's, if it is one of them, else the one
+    /// that brings the time nearer to the receipt.
+    fn moment(self, civil: &Civil, year: bool, clock: Clock<'_>) -> Option<Timestamp> {
+        let at = |offset| {
+            if year {
+                clock.moment(civil, offset)
+            } else {
+                clock.nearest_year(civil, offset)
+            }
+        };
+        match self {
+            Self::Unwritten => at(None),
+            Self::Ahead(seconds) => at(Some(seconds)),
+            Self::Either(offsets) => {
+                let either = offsets.map(|seconds| at(Some(seconds)));
+                let here = at(None).filter(|_| clock.has_zone());
+                if here.is_some() && either.contains(&here) {
+                    return here;
+                }
+                let either = either.into_iter().flatten();
+                either.min_by_key(|moment| clock.distance(*moment))
+            }
         }
-        Some(known) => known,
-        None => (None, text),
     }
 }
 
-/// A zone's name behind a blank: its offset, if known, and what follows. A word that is not known
-/// is only taken for a zone where a colon follows, as Cisco writes it; else it is the host.
-fn zone_name(text: &[u8]) -> Option<(Option<i64>, &[u8])> {
+/// The zone behind a time of day: an offset or a name.
+fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (Zone, &'a [u8]) {
+    let spaced = text
+        .strip_prefix(b" ")
+        .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
+    if let Some((offset, rest)) = offset(spaced.unwrap_or(text)) {
+        return (Zone::Ahead(offset), rest);
+    }
+    zone_name(text, notes).unwrap_or((Zone::Unwritten, text))
+}
+
+/// A zone's name behind a blank, and what follows it. A word that is not known is only taken for a
+/// zone where a colon follows, as Cisco writes it; else it is the host.
+fn zone_name<'a>(text: &'a [u8], notes: &mut Notes) -> Option<(Zone, &'a [u8])> {
     let name = text.strip_prefix(b" ")?;
     let length = name
         .iter()
@@ -238,31 +287,51 @@ fn zone_name(text: &[u8]) -> Option<(Option<i64>, &[u8])> {
         return None;
     }
     let (name, rest) = name.split_at(length);
-    let hours = match name {
-        b"UTC" | b"GMT" | b"WET" => 0.0,
-        b"CET" | b"BST" | b"WEST" => 1.0,
-        b"CEST" | b"EET" => 2.0,
-        b"EEST" | b"MSK" => 3.0,
-        b"SGT" | b"HKT" | b"AWST" => 8.0,
-        b"JST" | b"KST" => 9.0,
-        b"ACST" => 9.5,
-        b"AEST" => 10.0,
-        b"AEDT" => 11.0,
-        b"NZST" => 12.0,
-        b"NZDT" => 13.0,
-        b"EST" | b"CDT" => -5.0,
-        b"EDT" => -4.0,
-        b"CST" | b"MDT" => -6.0,
-        b"MST" | b"PDT" => -7.0,
-        b"PST" => -8.0,
-        _ if rest.first() == Some(&b':') => return Some((None, rest)),
+    // Huawei and others go on with an offset: "UTC+08:00".
+    if matches!(name, b"UTC" | b"GMT")
+        && let Some((seconds, rest)) = offset(rest)
+    {
+        return Some((Zone::Ahead(seconds), rest));
+    }
+    let (hours, minutes) = match name {
+        b"UTC" | b"GMT" | b"WET" => (0, 0),
+        b"CET" | b"BST" | b"WEST" | b"WAT" => (1, 0),
+        b"CEST" | b"EET" | b"CAT" | b"SAST" => (2, 0),
+        b"EEST" | b"MSK" | b"EAT" => (3, 0),
+        b"PKT" => (5, 0),
+        b"ICT" | b"WIB" => (7, 0),
+        b"SGT" | b"HKT" | b"AWST" | b"PHT" => (8, 0),
+        b"JST" | b"KST" => (9, 0),
+        b"ACST" => (9, 30),
+        b"AEST" => (10, 0),
+        b"ACDT" => (10, 30),
+        b"AEDT" => (11, 0),
+        b"NZST" => (12, 0),
+        b"NZDT" => (13, 0),
+        b"NST" => (-3, -30),
+        b"BRT" | b"ART" | b"ADT" => (-3, 0),
+        b"EDT" => (-4, 0),
+        b"EST" | b"CDT" => (-5, 0),
+        b"MDT" => (-6, 0),
+        b"MST" | b"PDT" => (-7, 0),
+        b"PST" | b"AKDT" => (-8, 0),
+        b"AKST" => (-9, 0),
+        b"HST" => (-10, 0),
+        // China and the middle of North America; India and Israel.
+        b"CST" => return followed(Zone::Either([-6 * HOUR, 8 * HOUR]), rest),
+        b"AST" => return followed(Zone::Either([-4 * HOUR, 3 * HOUR]), rest),
+        b"IST" => return followed(Zone::Either([2 * HOUR, 5 * HOUR + HOUR / 2]), rest),
+        _ if rest.first() == Some(&b':') => {
+            notes.add(Note::UnknownZone);
+            return Some((Zone::Unwritten, rest));
+        }
         _ => return None,
     };
-    if !matches!(rest.first(), None | Some(b' ' | b':')) {
-        return None;
-    }
-    #[allow(clippy::cast_possible_truncation)] // at most a day
-    Some((Some((hours * 3600.0) as i64), rest))
+    followed(Zone::Ahead(hours * HOUR + minutes * 60), rest)
+}
+
+fn followed(zone: Zone, rest: &[u8]) -> Option<(Zone, &[u8])> {
+    matches!(rest.first(), None | Some(b' ' | b':')).then_some((zone, rest))
 }
 
 #[cfg(test)]
@@ -334,7 +403,7 @@ mod tests {
         for text in ["00:01:01: %SYS", "3d04h: %SYS", "1w2d: %SYS"] {
             let (time, notes, rest) = read_at(text, received).expect(text);
             assert_eq!((time, rest.as_str()), (None, ": %SYS"), "{text}");
-            assert!(notes.has(Note::ClockNotSet));
+            assert!(notes.is_empty());
         }
         for text in [
             "",

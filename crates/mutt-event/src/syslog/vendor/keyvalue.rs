@@ -1,42 +1,14 @@
-//! What vendors put into the text of a message that says more than its header.
+//! Texts of `key=value` pairs: Fortinet, `SonicWall` and their like.
 
 use jiff::Timestamp;
 
-use super::clock::Clock;
-use super::{Message, is_host};
+use super::super::clock::Clock;
+use super::super::{Message, is_host};
 use crate::{Severity, time};
-
-/// Cisco's `%FACILITY-SEVERITY-MNEMONIC` at the start of a text (Arista has it too), with the
-/// percent sign, and its severity. Huawei's `%%01MODULE/SEVERITY/BRIEF` likewise.
-pub(super) fn mnemonic(text: &str) -> Option<(&str, Severity)> {
-    let rest = text.strip_prefix('%')?;
-    let separator = if rest.starts_with('%') { b'/' } else { b'-' };
-    let body = rest.trim_start_matches('%');
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
-    let end = body
-        .bytes()
-        .take(128)
-        .position(|byte| !plain(byte) && byte != separator)?;
-    let word = &body[..end];
-    let mut parts = word
-        .bytes()
-        .enumerate()
-        .filter(|&(_, byte)| byte == separator);
-    let severity = parts.find_map(|(at, _)| {
-        // One digit between two separators, with something before and behind.
-        match word.as_bytes().get(at + 1..)? {
-            [digit @ b'0'..=b'7', after, _, ..] if *after == separator && at > 0 => {
-                Severity::new(digit - b'0')
-            }
-            _ => None,
-        }
-    })?;
-    Some((&text[..text.len() - body.len() + end], severity))
-}
 
 /// Takes host, time and severity from a text of `key=value` pairs, as far as they are not known yet
 /// (`FortiOS` sends no other header; `SonicWall` is alike). `false` where it is no such text.
-pub(super) fn key_values<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> bool {
+pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> bool {
     let mut pairs = Pairs(text).peekable();
     if pairs.peek().is_none() {
         return false;
@@ -51,8 +23,8 @@ pub(super) fn key_values<'a>(text: &'a str, clock: Clock<'_>, message: &mut Mess
             "devname" | "fw" | "device_name" if message.host.is_none() => {
                 message.host = Some(value).filter(|host| is_host(host));
             }
-            "level" | "pri" if message.severity.is_none() => {
-                message.severity = Severity::from_text(value);
+            "level" | "pri" if message.vendor_severity.is_none() => {
+                message.vendor_severity = Severity::from_text(value);
             }
             _ => {}
         }
@@ -118,39 +90,5 @@ impl<'a> Iterator for Pairs<'a> {
         };
         self.0 = rest;
         Some((key, value))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mnemonics() {
-        for (text, expected) in [
-            ("%SYS-5-CONFIG_I: Configured", Some(("%SYS-5-CONFIG_I", 5))),
-            (
-                "%SYSMGR-STANDBY-3-SHUTDOWN_START: x",
-                Some(("%SYSMGR-STANDBY-3-SHUTDOWN_START", 3)),
-            ),
-            (
-                "%PKT_INFRA-LINK-3-UPDOWN : x",
-                Some(("%PKT_INFRA-LINK-3-UPDOWN", 3)),
-            ),
-            ("%ASA-6-302016: x", Some(("%ASA-6-302016", 6))),
-            (
-                "%%01IFNET/4/IF_STATE(l)[4997]:Interface",
-                Some(("%%01IFNET/4/IF_STATE", 4)),
-            ),
-            ("%SYS-9-X: x", None),
-            ("%SYS-5-: x", None),
-            ("%-5-X: x", None),
-            ("100% full", None),
-            ("%", None),
-            ("%%", None),
-        ] {
-            let read = mnemonic(text).map(|(name, severity)| (name, severity.number()));
-            assert_eq!(read, expected, "{text}");
-        }
     }
 }
