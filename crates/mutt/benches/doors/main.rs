@@ -8,6 +8,7 @@
 mod receivers;
 mod report;
 mod senders;
+mod traps;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -48,9 +49,15 @@ struct Options {
     /// Connections of the senders over TCP, TLS and RELP
     #[arg(long, default_value_t = 4)]
     connections: usize,
-    /// Datagrams per second over UDP
+    /// Syslog messages per second over UDP
     #[arg(long, default_value_t = 100_000)]
     rate: u32,
+    /// SNMPv2c traps per second
+    #[arg(long, default_value_t = 60_000)]
+    v2c_rate: u32,
+    /// SNMPv3 traps per second
+    #[arg(long, default_value_t = 20_000)]
+    v3_rate: u32,
 }
 
 impl Options {
@@ -70,6 +77,10 @@ pub enum Case {
     Relp,
     /// Syslog over UDP at a steady rate
     Udp,
+    /// SNMPv2c traps at a steady rate
+    TrapV2c,
+    /// SNMPv3 traps with SHA-256 and AES-128 at a steady rate
+    TrapV3,
 }
 
 fn measure(cases: &[Case], options: &Options) -> Result<Vec<Figure>> {
@@ -81,7 +92,11 @@ fn measure(cases: &[Case], options: &Options) -> Result<Vec<Figure>> {
             case,
             duration: options.duration(),
             connections: options.connections.max(1),
-            rate: options.rate,
+            rate: match case {
+                Case::TrapV2c => options.v2c_rate,
+                Case::TrapV3 => options.v3_rate,
+                _ => options.rate,
+            },
         };
         let mut figure = Figure::new(name.get_name(), Receiver::reference_name(case));
         for _ in 0..options.turns.max(1) {
@@ -98,9 +113,10 @@ fn measure(cases: &[Case], options: &Options) -> Result<Vec<Figure>> {
 
 /// Offers the load to one receiver and waits until it has all that it will ever have.
 fn turn(receiver: &Receiver, offer: &Offer) -> Result<Turn> {
+    let load = senders::prepare(offer)?;
     let cpu = receiver.cpu()?;
     let counting = receiver.counting()?;
-    let sent = senders::send(offer, receiver)?;
+    let sent = senders::send(offer, &load, receiver)?;
     let (received, elapsed) = counting.settle(sent.messages)?;
     let spent = receiver.cpu()? - cpu;
     Ok(Turn {

@@ -3,16 +3,17 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use mutt_testbed::{Certificates, Daemon, Port, Rsyslogd};
+use mutt_testbed::{Certificates, Daemon, Port, Rsyslogd, Snmptrapd};
 use tempfile::TempDir;
 
-use crate::Case;
+use crate::{Case, traps};
 
 /// How long a receiver may take to start.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -27,13 +28,15 @@ pub struct Receiver {
     pub addr: SocketAddr,
     /// The authority that signed its certificate, where it has one.
     pub ca: Option<PathBuf>,
-    _port: Port,
+    /// Held while somebody listens there.
+    _port: Option<Port>,
     files: TempDir,
 }
 
 enum Kind {
     Mutt(MuttProcess),
-    Rsyslog(Daemon),
+    /// With the file that it writes.
+    Daemon(Daemon, &'static str),
 }
 
 struct MuttProcess {
@@ -55,11 +58,37 @@ impl Receiver {
     pub fn reference_name(case: Case) -> &'static str {
         match case {
             Case::Tcp | Case::Tls | Case::Relp | Case::Udp => "rsyslog, to a file",
+            Case::TrapV2c | Case::TrapV3 => "snmptrapd, to a file",
         }
     }
 
     /// That daemon.
     pub fn reference(case: Case) -> Result<Self> {
+        match case {
+            Case::TrapV2c | Case::TrapV3 => Self::snmptrapd(),
+            _ => Self::rsyslog(case),
+        }
+    }
+
+    fn snmptrapd() -> Result<Self> {
+        let engine: String = traps::ENGINE_ID.map(|byte| format!("{byte:02x}")).concat();
+        let (user, (authentication, privacy)) = (traps::USER, traps::PASSWORDS);
+        let config = format!(
+            "disableAuthorization yes\n\
+             createUser -e 0x{engine} {user} SHA-256 {authentication} AES {privacy}\n"
+        );
+        let daemon = Snmptrapd::try_start(&config, &["-On"])?;
+        let number = daemon.port().context("snmptrapd has no port")?;
+        Ok(Self {
+            kind: Kind::Daemon(daemon, "daemon.log"),
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, number)),
+            ca: None,
+            _port: None,
+            files: TempDir::new()?,
+        })
+    }
+
+    fn rsyslog(case: Case) -> Result<Self> {
         let port = Port::free()?;
         let files = TempDir::new()?;
         let certificates = Certificates::write(files.path())?;
@@ -83,7 +112,7 @@ impl Receiver {
                 "module(load=\"imrelp\")\ninput(type=\"imrelp\" address=\"127.0.0.1\" \
                  port=\"{number}\")"
             ),
-            Case::Udp => format!(
+            Case::Udp | Case::TrapV2c | Case::TrapV3 => format!(
                 "module(load=\"imudp\" batchSize=\"128\" timeRequery=\"8\")\n\
                  input(type=\"imudp\" address=\"127.0.0.1\" port=\"{number}\" rcvbufSize=\"32m\")"
             ),
@@ -99,10 +128,10 @@ impl Receiver {
             )
         })?;
         let receiver = Self {
-            kind: Kind::Rsyslog(daemon),
+            kind: Kind::Daemon(daemon, "received.log"),
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, number)),
             ca: (case == Case::Tls).then(|| certificates.ca_file().to_owned()),
-            _port: port,
+            _port: Some(port),
             files,
         };
         if case == Case::Udp {
@@ -124,6 +153,7 @@ impl Receiver {
             Case::Tls => ("syslog_tls", "SYSLOG_TLS_ADDR"),
             Case::Relp => ("relp", "RELP_ADDR"),
             Case::Udp => ("syslog_udp", "SYSLOG_UDP_ADDR"),
+            Case::TrapV2c | Case::TrapV3 => ("snmp_trap", "SNMP_TRAP_ADDR"),
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_mutt"));
         command
@@ -148,6 +178,9 @@ impl Receiver {
                 .env("SYSLOG_TLS_CERT_FILE", certificates.certificate_file())
                 .env("SYSLOG_TLS_KEY_FILE", certificates.key_file());
         }
+        if case == Case::TrapV3 {
+            command.env("SNMP_USERS_FILE", snmp_users(files.path())?);
+        }
         let log = File::create(files.path().join("mutt.log"))?;
         let child = command
             .stdin(Stdio::null())
@@ -164,7 +197,7 @@ impl Receiver {
             kind: Kind::Mutt(process),
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port.number())),
             ca: (case == Case::Tls).then(|| certificates.ca_file().to_owned()),
-            _port: port,
+            _port: Some(port),
             files,
         };
         let began = Instant::now();
@@ -193,7 +226,7 @@ impl Receiver {
     pub fn cpu(&self) -> Result<f64> {
         let pid = match &self.kind {
             Kind::Mutt(process) => process.child.id(),
-            Kind::Rsyslog(daemon) => daemon.pid().context("the receiver has ended")?,
+            Kind::Daemon(daemon, _) => daemon.pid().context("the receiver has ended")?,
         };
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let fields: Vec<&str> = stat
@@ -213,9 +246,8 @@ impl Receiver {
     fn count(&self) -> Result<u64> {
         match &self.kind {
             Kind::Mutt(process) => accepted(process.http, process.listener),
-            Kind::Rsyslog(daemon) => {
-                Ok(fs::metadata(daemon.directory().join("received.log"))
-                    .map_or(0, |file| file.len()))
+            Kind::Daemon(daemon, file) => {
+                Ok(fs::metadata(daemon.directory().join(file)).map_or(0, |file| file.len()))
             }
         }
     }
@@ -233,15 +265,16 @@ impl Receiver {
     fn total(&self) -> Result<u64> {
         match &self.kind {
             Kind::Mutt(_) => self.count(),
-            Kind::Rsyslog(daemon) => {
-                let path = daemon.directory().join("received.log");
+            Kind::Daemon(daemon, file) => {
+                let path = daemon.directory().join(file);
                 let Ok(file) = File::open(path) else {
                     return Ok(0);
                 };
                 let mut reader = BufReader::with_capacity(1 << 20, file);
                 let (mut lines, mut line) = (0, Vec::new());
                 while reader.read_until(b'\n', &mut line)? > 0 {
-                    lines += 1;
+                    // snmptrapd writes a head and then the objects, which begin with a name.
+                    lines += u64::from(!line.starts_with(b"."));
                     line.clear();
                 }
                 Ok(lines)
@@ -289,4 +322,19 @@ fn accepted(http: SocketAddr, listener: &str) -> Result<u64> {
         .find_map(|line| line.strip_prefix(&name))
         .context("no such metric")?;
     Ok(line.trim().parse()?)
+}
+
+/// The users file with the sender of the traps.
+fn snmp_users(dir: &Path) -> Result<PathBuf> {
+    let path = dir.join("snmp.toml");
+    let (user, (authentication, privacy)) = (traps::USER, traps::PASSWORDS);
+    fs::write(
+        &path,
+        format!(
+            "[[user]]\nname = \"{user}\"\nauth = \"sha256\"\nauth_password = \
+             \"{authentication}\"\npriv = \"aes128\"\npriv_password = \"{privacy}\"\n"
+        ),
+    )?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    Ok(path)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -13,8 +13,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use crate::Case;
 use crate::receivers::Receiver;
+use crate::{Case, traps};
 
 /// Messages that are written at once.
 const BLOCK: usize = 64;
@@ -56,11 +56,25 @@ pub fn message(number: usize) -> String {
     )
 }
 
+/// The datagrams of a load, made before the clock runs; none for streams.
+pub fn prepare(offer: &Offer) -> Result<Vec<Vec<u8>>> {
+    match offer.case {
+        Case::Tcp | Case::Tls | Case::Relp => Ok(Vec::new()),
+        Case::Udp => Ok((0..BLOCK).map(|number| message(number).into()).collect()),
+        Case::TrapV2c => traps::v2c(BLOCK),
+        Case::TrapV3 => {
+            // A receiver takes none of them twice.
+            let seconds = usize::try_from(offer.duration.as_secs() + 1)?;
+            traps::v3(usize::try_from(offer.rate)? * seconds)
+        }
+    }
+}
+
 /// Offers the load and says how much of it left.
-pub fn send(offer: &Offer, to: &Receiver) -> Result<Sent> {
+pub fn send(offer: &Offer, load: &[Vec<u8>], to: &Receiver) -> Result<Sent> {
     let counts = thread::scope(|scope| {
         let connections = match offer.case {
-            Case::Udp => 1,
+            Case::Udp | Case::TrapV2c | Case::TrapV3 => 1,
             Case::Tcp | Case::Tls | Case::Relp => offer.connections,
         };
         let threads: Vec<_> = (0..connections)
@@ -72,7 +86,9 @@ pub fn send(offer: &Offer, to: &Receiver) -> Result<Sent> {
                         counted(tls(TcpStream::connect(to.addr)?, ca)?, offer.duration)
                     }
                     Case::Relp => relp(TcpStream::connect(to.addr)?, offer.duration),
-                    Case::Udp => datagrams(to.addr, offer.rate, offer.duration),
+                    Case::Udp | Case::TrapV2c | Case::TrapV3 => {
+                        datagrams(load, to.addr, offer.rate, offer.duration)
+                    }
                 })
             })
             .collect();
@@ -207,16 +223,14 @@ fn frame(buffer: &[u8]) -> Result<Option<usize>> {
 }
 
 /// Sends datagrams at a steady rate, a few at a time.
-fn datagrams(addr: std::net::SocketAddr, rate: u32, duration: Duration) -> Result<u64> {
+fn datagrams(load: &[Vec<u8>], addr: SocketAddr, rate: u32, duration: Duration) -> Result<u64> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect(addr)?;
-    let messages: Vec<String> = (0..BLOCK).map(message).collect();
     let (began, mut sent) = (Instant::now(), 0_u64);
     while began.elapsed() < duration {
         let due = u64::try_from(began.elapsed().as_micros())? * u64::from(rate) / 1_000_000;
         while sent < due {
-            let text = &messages[usize::try_from(sent)? % BLOCK];
-            socket.send(text.as_bytes())?;
+            socket.send(&load[usize::try_from(sent)? % load.len()])?;
             sent += 1;
         }
         thread::sleep(Duration::from_micros(300));
