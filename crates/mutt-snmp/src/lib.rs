@@ -3,8 +3,25 @@
 //! No sockets, no engine, no clock: functions from bytes to a [`Trap`], and the little state that
 //! version 3 needs. All parts of a trap are borrowed from its datagram.
 
+mod answer;
+mod ber;
+mod event;
+mod identity;
+mod informs;
+mod keys;
+mod message;
 pub mod oid;
+mod outcome;
+mod receiver;
+mod remote;
 pub mod trap;
+mod users;
 
+pub use event::{EventOrigin, plain_message, write_event};
+pub use identity::{EngineFile, EngineFileError, EngineId, LocalEngine};
+pub use informs::{Answer, Arrival, InformKey, Informs};
 pub use oid::{Oid, OidError};
+pub use outcome::{Received, Refusal, UsmStat};
+pub use receiver::Receiver;
 pub use trap::{Missing, SecurityLevel, Trap, Value, Varbind, Version};
+pub use users::{Access, AccessError};

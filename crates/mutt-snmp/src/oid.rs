@@ -143,6 +143,14 @@ impl Oid<'static> {
     }
 }
 
+impl Oid<'static> {
+    /// An identifier of octets that are known to be one: for constants, which a test compares with
+    /// their text.
+    pub(crate) const fn constant(octets: &'static [u8]) -> Self {
+        Self(Cow::Borrowed(octets))
+    }
+}
+
 impl FromStr for Oid<'static> {
     type Err = OidError;
 

@@ -138,11 +138,28 @@ pub enum Missing {
     EndOfMibView,
 }
 
-impl Value<'_> {
-    /// The name of the type, as it is written into events.
+impl<'a> Value<'a> {
+    /// An OCTET STRING that is text: UTF-8 without control characters other than tab and line ends.
+    /// A zero octet at its end, which agents written in C leave there, is no part of the text.
+    pub fn text(&self) -> Option<&'a str> {
+        let Self::OctetString(octets) = self else {
+            return None;
+        };
+        let octets = octets.strip_suffix(b"\0").unwrap_or(octets);
+        let control =
+            |&byte: &u8| (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0x7f;
+        if octets.iter().any(control) {
+            return None;
+        }
+        std::str::from_utf8(octets).ok()
+    }
+
+    /// The name of the type, as it is written into events. An OCTET STRING that is no text is a
+    /// `hex_string`, because it is written in hexadecimal digits.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Integer(_) => "integer",
+            Self::OctetString(_) if self.text().is_none() => "hex_string",
             Self::OctetString(_) => "octet_string",
             Self::ObjectIdentifier(_) => "oid",
             Self::Null => "null",
