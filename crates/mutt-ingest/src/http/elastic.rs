@@ -4,8 +4,13 @@
 //! MUTT holds no indices. What a client sets up (templates, lifecycle policies, pipelines, data
 //! streams) is said to be there already, so that shippers get on with sending.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Frame;
 use http_body_util::Full;
 
 use super::answer::{Correlation, Failure, Queued, json, put, text};
@@ -183,6 +188,49 @@ pub(super) fn refused(failure: Failure, correlation: &Correlation) -> Response<F
         headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
     }
     response
+}
+
+/// Whether a refusal must not be answered to its end. rsyslog's omelasticsearch takes every complete
+/// answer to a batch for the end of the matter, whatever its status says, and drops the batch; after
+/// an answer that breaks off it waits and sends the batch again. It is the client that does not say
+/// who it is.
+pub(super) fn must_break_off(status: StatusCode, headers: &HeaderMap) -> bool {
+    let may_succeed_later = matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::SERVICE_UNAVAILABLE
+    );
+    may_succeed_later && !headers.contains_key(header::USER_AGENT)
+}
+
+/// An answer that breaks off behind its text.
+pub(super) fn broken_off(response: Response<Full<Bytes>>) -> Response<axum::body::Body> {
+    response.map(|text| axum::body::Body::new(BreaksOff(Some(text))))
+}
+
+struct BreaksOff(Option<Full<Bytes>>);
+
+impl http_body::Body for BreaksOff {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(text) = &mut self.0 {
+            match Pin::new(text).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Poll::Ready(None) => self.0 = None,
+                Poll::Ready(Some(Err(never))) => match never {},
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Some(Err(io::Error::other("refused, to be sent again"))))
+    }
 }
 
 #[cfg(test)]

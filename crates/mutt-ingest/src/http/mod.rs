@@ -156,8 +156,7 @@ impl HttpIngest {
                 // Boxed, so that the common case does not carry the rare one's size.
                 let (method, path) = (request.method(), request.uri().path());
                 if let Some(ask) = elastic::ask(method, path, request.headers()) {
-                    let answer = Box::pin(door.inner.answer_elastic(ask, request)).await;
-                    return Ok(answer.map(Either::Left));
+                    return Ok(Box::pin(door.inner.answer_elastic(ask, request)).await);
                 }
                 let is_root = path == "/";
                 let mut page = Box::pin(door.pages.oneshot(request)).await?;
@@ -230,7 +229,7 @@ impl Inner {
         &self,
         ask: Ask,
         request: Request<RequestBody>,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Either<Full<Bytes>, axum::body::Body>> {
         let began = Instant::now();
         let (head, body) = request.into_parts();
         let correlation = Correlation::of(&head.headers);
@@ -254,7 +253,10 @@ impl Inner {
             }
         };
         elastic::mark(&mut response);
-        response
+        if elastic::must_break_off(response.status(), &head.headers) {
+            return elastic::broken_off(response).map(Either::Right);
+        }
+        response.map(Either::Left)
     }
 
     fn counted(&self, outcome: Result<Queued, Failure>, began: Instant) -> Result<Queued, Failure> {

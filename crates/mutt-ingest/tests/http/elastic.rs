@@ -12,6 +12,7 @@ fn bulk(ingestor: &Ingestor, path: &str, body: impl Into<reqwest::Body>) -> Requ
         .post(ingestor.url(path))
         .header("x-api-key", KEY)
         .header("content-type", "application/x-ndjson")
+        .header("user-agent", "tests")
         .body(body)
 }
 
@@ -146,6 +147,7 @@ async fn refusals_have_the_shape_that_clients_try_again_for() {
         answer
     };
     let anonymous = ingestor.client.post(ingestor.url("/_bulk"));
+    let anonymous = anonymous.header("user-agent", "tests");
     check(anonymous.body(documents(1)), 401, "security_exception").await;
     let wrong = bulk(&ingestor, "/_bulk", "{\"message\":\"x\"}\n{}\n");
     let answer = check(wrong, 400, "illegal_argument_exception").await;
@@ -204,6 +206,7 @@ async fn a_key_may_come_as_elasticsearchs_clients_send_it() {
     ] {
         let post = |path: &str| {
             let request = ingestor.client.post(ingestor.url(path));
+            let request = request.header("user-agent", "tests");
             request.header("authorization", &value).body(documents(1))
         };
         answered(post("/_bulk"), status).await;
@@ -237,7 +240,7 @@ async fn clients_find_what_they_look_for_at_their_start() {
         answered(get("/_license").header("x-api-key", KEY), 200).await["license"]["status"],
         "active"
     );
-    answered(get("/_license"), 401).await;
+    answered(get("/_license").header("user-agent", "tests"), 401).await;
     let path = ingestor.url("/_index_template/filebeat-9.0.0");
     for method in [Method::HEAD, Method::PUT] {
         let request = ingestor.client.request(method, &path);
@@ -246,4 +249,41 @@ async fn clients_find_what_they_look_for_at_their_start() {
         assert_eq!(response.headers()["x-elastic-product"], "Elasticsearch");
     }
     answered(get("/_search").header("x-api-key", KEY), 404).await;
+}
+
+/// rsyslog's omelasticsearch says no `User-Agent`, and drops a batch whose refusal it has read to
+/// the end.
+#[tokio::test]
+async fn a_refusal_breaks_off_for_a_client_that_would_take_it_for_an_end() {
+    let ingestor = Ingestor::start();
+    let send = async |key: &str, agent: &str, body: String| {
+        let length = body.len();
+        let request = format!(
+            "POST /_bulk HTTP/1.1\r\nhost: mutt\r\nx-api-key: {key}\r\n{agent}\
+             content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        ingestor.raw(request.as_bytes()).await
+    };
+    let chunked = |answer: &str| {
+        answer
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+    };
+    let ends = |answer: &str| !chunked(answer) || answer.ends_with("\r\n0\r\n\r\n");
+    let broken = send("wrong", "", documents(1)).await;
+    assert!(
+        broken.is_empty() || broken.starts_with("HTTP/1.1 401"),
+        "{broken}"
+    );
+    assert!(broken.is_empty() || !ends(&broken), "{broken}");
+    let whole = send("wrong", "user-agent: curl/8\r\n", documents(1)).await;
+    assert!(whole.starts_with("HTTP/1.1 401") && ends(&whole), "{whole}");
+    // What will never be taken is answered to everybody, and so is what was taken.
+    let malformed = send(KEY, "", "nonsense\n".to_owned()).await;
+    assert!(
+        malformed.starts_with("HTTP/1.1 400") && ends(&malformed),
+        "{malformed}"
+    );
+    let taken = send(KEY, "", documents(1)).await;
+    assert!(taken.starts_with("HTTP/1.1 200") && ends(&taken), "{taken}");
 }
