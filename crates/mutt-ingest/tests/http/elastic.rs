@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::support::{Ingestor, KEY, MAX_BODY, answered, gzip, soon};
 
@@ -262,7 +264,11 @@ async fn a_refusal_breaks_off_for_a_client_that_would_take_it_for_an_end() {
             "POST /_bulk HTTP/1.1\r\nhost: mutt\r\nx-api-key: {key}\r\n{agent}\
              content-length: {length}\r\nconnection: close\r\n\r\n{body}"
         );
-        ingestor.raw(request.as_bytes()).await
+        let mut stream = TcpStream::connect(ingestor.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = soon(stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
     };
     let chunked = |answer: &str| {
         answer
