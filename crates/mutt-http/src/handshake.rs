@@ -176,6 +176,13 @@ fn of_certificate(error: &CertificateError) -> (HandshakeFailure, String) {
              intermediate authority did, the client must send its certificate too"
                 .into(),
         ),
+        // Authorities are looked for by name.
+        CertificateError::BadSignature => (
+            Reason::UnknownAuthority,
+            "an authority of the same name as a known one (client CA), but with another key, signed \
+             the client's certificate; was the authority renewed?"
+                .into(),
+        ),
         CertificateError::Other(other) => match other.0.downcast_ref::<NotPermitted>() {
             Some(NotPermitted(names)) => (
                 Reason::NotPermitted,

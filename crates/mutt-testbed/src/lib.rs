@@ -20,7 +20,7 @@ mod resp;
 mod sentinel;
 mod workspace;
 
-pub use certificates::Certificates;
+pub use certificates::{Authority, Certificates, Issued};
 pub use clock::{Clock, faketime};
 pub use daemons::{Daemon, Rsyslogd, Snmptrapd, SyslogNg};
 pub use openbao::{OpenBao, OpenBaoBuilder};

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod clients;
+mod pki;
 mod relp;
 mod support;
 mod tcp;
+mod tls;
+mod tls_daemons;
 mod udp;

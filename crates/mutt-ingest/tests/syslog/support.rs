@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{EventClaim, EventQueue};
+use mutt_http::{HandshakeFailure, Tls};
 use mutt_ingest::metrics::IngestMetrics;
 use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
@@ -76,6 +77,25 @@ impl Bed {
             listener.local_addr(),
             tokio::spawn(listener.run(self.stop.clone())),
         )
+    }
+
+    pub fn tls(
+        &self,
+        tls: &Arc<Tls>,
+        change: impl FnOnce(&mut SyslogTcpOptions),
+    ) -> (SocketAddr, JoinHandle<()>) {
+        self.tcp(|options| {
+            options.tls = Some(tls.clone());
+            change(options);
+        })
+    }
+
+    pub fn handshakes_failed(&self, reason: HandshakeFailure) -> u64 {
+        self.admission
+            .metrics()
+            .listener(Listener::SyslogTls)
+            .handshake_failed(reason)
+            .get()
     }
 
     /// The next `count` events in the order of the queue, and no more than that.
