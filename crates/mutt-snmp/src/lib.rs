@@ -10,10 +10,12 @@ mod identity;
 mod informs;
 mod keys;
 mod message;
+pub mod names;
 pub mod oid;
 mod outcome;
 mod receiver;
 mod remote;
+pub mod render;
 pub mod trap;
 mod users;
 

@@ -259,7 +259,8 @@ fn priority<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
     rest
 }
 
-const FACILITIES: [&str; 24] = [
+/// The words of the facilities, by number (RFC 5424, section 6.2.1).
+pub const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
     "ftp", "ntp", "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4",
     "local5", "local6", "local7",
