@@ -1,7 +1,7 @@
 //! From a trap to an event: one JSON object, written front to back.
 //!
 //! Numbers are what is kept: every OID as numbers, every value with its type. What people read is
-//! made elsewhere and passed in. The community is never written: it is a credential.
+//! made elsewhere and stands beside them. The community is never written: it is a credential.
 
 use std::net::IpAddr;
 
@@ -10,6 +10,7 @@ use mutt_event::element::{ElementWriter, push_string};
 use mutt_event::{EventId, Source};
 
 use crate::oid::Oid;
+use crate::render::Description;
 use crate::trap::{Trap, Value, Varbind};
 
 /// Where and when a trap came in.
@@ -37,32 +38,54 @@ impl EventOrigin<'_> {
 }
 
 /// Appends a trap to `out` as a queue element. `host` is the name of the device where it is known,
-/// `message` what people read.
+/// `description` what people read of this trap.
 ///
 /// Fields written: `hostname`, `message`, `timestamp` (that of receipt; traps carry none), `source`,
-/// `source_ip`, `trap_oid`, `varbinds`, `snmp_version`, `uptime` (hundredths of a second),
-/// `agent_address`, `enterprise`, `security_name`, `security_level`, `engine_id`,
-/// `context_engine_id`, `context_name`, `inform`, and MUTT's own. No severity: SNMP has none.
+/// `source_ip`, `trap_oid`, `trap_name`, `varbinds` (each with `oid`, `name`, `type`, `value`),
+/// `snmp_version`, `uptime` (hundredths of a second), `agent_address`, `enterprise`, `security_name`,
+/// `security_level`, `engine_id`, `context_engine_id`, `context_name`, `inform`, and MUTT's own. SNMP
+/// has no severity: `syslog_severity`, `facility`, `program` and `procid` are those of a syslog
+/// message that the trap carries.
 pub fn write_event(
     trap: &Trap<'_>,
     origin: &EventOrigin<'_>,
     host: Option<&str>,
-    message: &str,
+    description: &Description<'_>,
     out: &mut Vec<u8>,
 ) -> EventId {
     let event_id = EventId::at(origin.received_at);
-    out.reserve(message.len() + 640 + trap.varbinds.len() * 80);
+    out.reserve(description.message.len() + 640 + trap.varbinds.len() * 112);
     let mut element = ElementWriter::new(out);
     match host {
         Some(host) => element.text("hostname", host),
         None => element.address("hostname", origin.device(trap)),
     }
-    element.text("message", message);
+    element.text("message", description.message);
     element.time("timestamp", origin.received_at);
+    if let Some(severity) = description.severity {
+        element.number("syslog_severity", u64::from(severity.number()));
+    }
+    for (name, value) in [
+        ("facility", description.facility),
+        ("program", description.program),
+    ] {
+        if let Some(value) = value {
+            element.text(name, value);
+        }
+    }
+    if let Some(process_id) = description.process_id {
+        // Text, as it is in events of syslog.
+        element.text("procid", &process_id.to_string());
+    }
     element.text("source", Source::Snmp.name());
     element.address("source_ip", origin.peer);
     element.raw_with("trap_oid", |out| push_oid(out, &trap.trap_oid));
-    element.raw_with("varbinds", |out| push_varbinds(out, &trap.varbinds));
+    if let Some(name) = description.trap_name {
+        element.text("trap_name", name);
+    }
+    element.raw_with("varbinds", |out| {
+        push_varbinds(out, &trap.varbinds, description);
+    });
     element.text("snmp_version", trap.version.name());
     if let Some(uptime) = trap.uptime {
         element.number("uptime", u64::from(uptime));
@@ -98,21 +121,7 @@ pub fn write_event(
     event_id
 }
 
-/// The readable line of a trap of which nothing is known but numbers: its OID and its variables.
-pub fn plain_message(trap: &Trap<'_>, out: &mut String) {
-    use std::fmt::Write as _;
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{}", trap.trap_oid);
-    for (index, varbind) in trap.varbinds.iter().enumerate() {
-        let separator = if index == 0 { ": " } else { ", " };
-        let _ = write!(out, "{separator}{} = ", varbind.oid);
-        let mut json = Vec::new();
-        push_value(&mut json, &varbind.value);
-        out.push_str(&String::from_utf8_lossy(&json));
-    }
-}
-
-fn push_varbinds(out: &mut Vec<u8>, varbinds: &[Varbind<'_>]) {
+fn push_varbinds(out: &mut Vec<u8>, varbinds: &[Varbind<'_>], description: &Description<'_>) {
     out.push(b'[');
     for (index, varbind) in varbinds.iter().enumerate() {
         if index > 0 {
@@ -120,6 +129,10 @@ fn push_varbinds(out: &mut Vec<u8>, varbinds: &[Varbind<'_>]) {
         }
         out.extend_from_slice(b"{\"oid\":");
         push_oid(out, &varbind.oid);
+        if let Some(name) = description.name(index) {
+            out.extend_from_slice(b",\"name\":");
+            push_string(out, name);
+        }
         out.extend_from_slice(b",\"type\":\"");
         out.extend_from_slice(varbind.value.type_name().as_bytes());
         out.extend_from_slice(b"\",\"value\":");
@@ -173,4 +186,110 @@ fn push_hex(out: &mut Vec<u8>, octets: &[u8]) {
         out.push(HEX[usize::from(octet & 15)]);
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::names::Names;
+    use crate::render::Describer;
+    use crate::trap::Version;
+
+    fn trap<'a>(number: &str, varbinds: Vec<(&str, Value<'a>)>) -> Trap<'a> {
+        Trap {
+            version: Version::V2c,
+            inform: false,
+            security_name: None,
+            security_level: None,
+            engine_id: &[],
+            context_engine_id: &[],
+            context_name: &[],
+            agent_address: None,
+            proxied_address: None,
+            enterprise: None,
+            uptime: None,
+            trap_oid: number.parse().unwrap(),
+            request_id: Some(1),
+            varbinds: varbinds
+                .into_iter()
+                .map(|(number, value)| Varbind {
+                    oid: number.parse().unwrap(),
+                    value,
+                })
+                .collect(),
+        }
+    }
+
+    fn written(trap: &Trap<'_>) -> serde_json::Value {
+        let origin = EventOrigin {
+            peer: [192, 0, 2, 1].into(),
+            received_at: Timestamp::UNIX_EPOCH,
+            correlation_id: "c",
+            relay: false,
+        };
+        let mut describer = Describer::default();
+        let description = describer.describe(trap, &Names::builtin());
+        let mut out = Vec::new();
+        write_event(trap, &origin, None, &description, &mut out);
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn names_stand_beside_numbers() {
+        let event = written(&trap(
+            "1.3.6.1.6.3.1.1.5.3",
+            vec![
+                ("1.3.6.1.2.1.2.2.1.1.3", Value::Integer(3)),
+                ("1.2.840.1", Value::OctetString(&[0xff])),
+            ],
+        ));
+        assert_eq!(event["message"], "Interface 3 is down; 1.2.840.1=0xff");
+        assert_eq!(event["trap_oid"], "1.3.6.1.6.3.1.1.5.3");
+        assert_eq!(event["trap_name"], "linkDown");
+        assert_eq!(
+            event["varbinds"],
+            json!([
+                {"oid": "1.3.6.1.2.1.2.2.1.1.3", "name": "ifIndex.3", "type": "integer", "value": 3},
+                {"oid": "1.2.840.1", "type": "hex_string", "value": "ff"},
+            ])
+        );
+        for absent in ["syslog_severity", "facility", "program", "procid"] {
+            assert!(event.get(absent).is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_carried_message_has_the_fields_of_syslog() {
+        let event = written(&trap(
+            "1.3.6.1.4.1.2636.4.12.0.1",
+            vec![
+                ("1.3.6.1.4.1.2636.3.35.1.1.1.4.1", Value::Integer(4)),
+                ("1.3.6.1.4.1.2636.3.35.1.1.1.5.1", Value::Integer(5)),
+                ("1.3.6.1.4.1.2636.3.35.1.1.1.6.1", Value::Gauge32(77)),
+                (
+                    "1.3.6.1.4.1.2636.3.35.1.1.1.7.1",
+                    Value::OctetString(b"sshd"),
+                ),
+                (
+                    "1.3.6.1.4.1.2636.3.35.1.1.1.9.1",
+                    Value::OctetString(b"SSHD_LOGIN_FAILED: Login failed for user root"),
+                ),
+            ],
+        ));
+        for (field, value) in [
+            (
+                "message",
+                json!("SSHD_LOGIN_FAILED: Login failed for user root"),
+            ),
+            ("syslog_severity", json!(3)),
+            ("facility", json!("auth")),
+            ("program", json!("sshd")),
+            ("procid", json!("77")),
+            ("trap_name", json!("jnxSyslogTrap")),
+        ] {
+            assert_eq!(event[field], value, "{field}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub mod render;
 pub mod trap;
 mod users;
 
-pub use event::{EventOrigin, plain_message, write_event};
+pub use event::{EventOrigin, write_event};
 pub use identity::{EngineFile, EngineFileError, EngineId, LocalEngine};
 pub use informs::{Answer, Arrival, InformKey, Informs};
 pub use oid::{Oid, OidError};
