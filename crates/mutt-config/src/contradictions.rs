@@ -97,12 +97,13 @@ impl Check<'_> {
                 self.given("SYSLOG_TLS_ADDR") && settings.syslog_tls_addr != ListenAddr::Off;
             for (key, wanted) in [
                 ("SYSLOG_TLS_ADDR", listens),
+                ("RELP_TLS_ADDR", settings.relp_tls_addr != ListenAddr::Off),
                 ("SYSLOG_TLS_CLIENT_CA", self.given("SYSLOG_TLS_CLIENT_CA")),
             ] {
                 if wanted {
                     self.problem(
                         key,
-                        "syslog over TLS needs a certificate: set SYSLOG_TLS_CERT_FILE and \
+                        "senders over TLS need to see a certificate: set SYSLOG_TLS_CERT_FILE and \
                          SYSLOG_TLS_KEY_FILE",
                     );
                 }

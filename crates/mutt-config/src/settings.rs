@@ -211,6 +211,10 @@ settings! {
             => "Certificates (PEM) of the authorities one of which must have signed a sender's certificate; not set: senders need none. Read again when it changes.";
         syslog_tls_permitted_peers: Vec<PermittedPeer> = "SYSLOG_TLS_PERMITTED_PEERS" ""
             => "The senders that may connect, by the names in their certificates: host names (*.example.com is one label), IP addresses, SHA256: fingerprints, separated by commas; not set: all that SYSLOG_TLS_CLIENT_CA signed.";
+        relp_addr: ListenAddr = "RELP_ADDR" "20514"
+            => "RELP, rsyslog's reliable protocol: a message is acknowledged once it is durable.";
+        relp_tls_addr: ListenAddr = "RELP_TLS_ADDR" "off"
+            => "RELP over TLS, with the certificate and the permitted senders of SYSLOG_TLS_….";
         tls_cert_file: Option<PathBuf> = "TLS_CERT_FILE" ""
             => "Certificate chain (PEM) for HTTPS on the ingest port; read again when it changes.";
         tls_key_file: Option<PathBuf> = "TLS_KEY_FILE" ""

@@ -132,8 +132,12 @@ fn what_senders_over_tls_need_is_asked_for() {
     for (variables, problem) in [
         (&own[..1], "belong together"),
         (&own[1..], "belong together"),
-        (&[("SYSLOG_TLS_ADDR", "6514")], "needs a certificate"),
-        (&[("SYSLOG_TLS_CLIENT_CA", "/c")], "needs a certificate"),
+        (&[("SYSLOG_TLS_ADDR", "6514")], "need to see a certificate"),
+        (&[("RELP_TLS_ADDR", "6515")], "need to see a certificate"),
+        (
+            &[("SYSLOG_TLS_CLIENT_CA", "/c")],
+            "need to see a certificate",
+        ),
         (
             &[
                 own[0],

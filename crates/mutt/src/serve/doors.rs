@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mutt_config::ListenAddr;
 use mutt_config::settings::Overflow;
 use mutt_event::json::RequiredFields;
 use mutt_http::{Limits, PermittedPeer, Tls, TlsOptions};
 use mutt_ingest::http::{HttpIngest, HttpOptions};
+use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, IngestMetrics};
@@ -42,6 +44,7 @@ impl Build<'_> {
         self.syslog_udp(&admission)?;
         self.syslog_tcp(&admission)?;
         self.syslog_tls(&admission, &mut certificates)?;
+        self.relp(&admission, &mut certificates)?;
         self.http(context, admission, registry, &mut certificates)?;
         Ok(certificates)
     }
@@ -90,6 +93,32 @@ impl Build<'_> {
         };
         let listener = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
         self.spawn(listener.run(self.stop_ingest.clone()));
+        Ok(())
+    }
+
+    /// RELP, plain and over TLS. Without a certificate the settings ask for none over TLS.
+    fn relp(&self, admission: &Admission, certificates: &mut Vec<Arc<Tls>>) -> Outcome {
+        let settings = self.settings;
+        let mut open = |addr: ListenAddr, tls: Option<Arc<Tls>>| -> Outcome {
+            let Some(addr) = addr.resolve(settings.bind_address) else {
+                return Ok(());
+            };
+            certificates.extend(tls.clone());
+            let options = RelpOptions {
+                max_line: self.max_line(),
+                tls,
+                ..RelpOptions::new(addr)
+            };
+            let relp = Relp::bind(options, admission.clone()).map_err(Failure::failed)?;
+            self.spawn(relp.run(self.stop_ingest.clone()));
+            Ok(())
+        };
+        open(settings.relp_addr, None)?;
+        if settings.relp_tls_addr != ListenAddr::Off
+            && let Some(tls) = self.sender_tls()?
+        {
+            open(settings.relp_tls_addr, Some(tls))?;
+        }
         Ok(())
     }
 

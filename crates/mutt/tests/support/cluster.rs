@@ -629,7 +629,9 @@ fn make_role(
     for variable in ["SYSLOG_UDP_ADDR", "SYSLOG_TCP_ADDR"] {
         role.set(variable, &syslog);
     }
-    role.set("SYSLOG_TLS_ADDR", "off");
+    for variable in ["SYSLOG_TLS_ADDR", "RELP_ADDR"] {
+        role.set(variable, "off");
+    }
     let dir = role.dir.display().to_string();
     role.set("MUTT_DATA_DIR", &dir);
     role

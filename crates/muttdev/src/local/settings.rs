@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// Ports by what they are for, with the ones that are taken where they are free.
-const PORTS: [(&str, u16); 11] = [
+const PORTS: [(&str, u16); 12] = [
     ("redis", 16_379),
     ("postgres", 15_432),
     ("mock-moog", 18_091),
     ("ingestor", 8080),
     ("syslog", 5514),
+    ("relp", 20_514),
     ("alerter-1", 8081),
     ("alerter-2", 8082),
     ("forwarder-1", 8083),
@@ -83,6 +84,7 @@ impl Settings {
             ("SYSLOG_UDP_ADDR", port("syslog")),
             ("SYSLOG_TCP_ADDR", port("syslog")),
             ("SYSLOG_TLS_ADDR", "off".to_owned()),
+            ("RELP_ADDR", port("relp")),
             (
                 "MOOG_WEBHOOK_URL",
                 format!("http://127.0.0.1:{}/", port("mock-moog")),

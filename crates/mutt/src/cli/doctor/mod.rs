@@ -197,9 +197,15 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
             .resolve(bind)
             .map(|addr| ("SYSLOG_TCP_ADDR", addr, false)),
     );
+    let relp = settings.relp_addr.resolve(bind);
+    wanted.extend(relp.map(|addr| ("RELP_ADDR", addr, false)));
     if settings.sender_certificate().is_some() {
-        let addr = settings.syslog_tls_addr.resolve(bind);
-        wanted.extend(addr.map(|addr| ("SYSLOG_TLS_ADDR", addr, false)));
+        for (name, addr) in [
+            ("SYSLOG_TLS_ADDR", settings.syslog_tls_addr),
+            ("RELP_TLS_ADDR", settings.relp_tls_addr),
+        ] {
+            wanted.extend(addr.resolve(bind).map(|addr| (name, addr, false)));
+        }
     }
     wanted.extend(
         settings
