@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use mutt_engine::{Dynamic, EngineError};
 use mutt_event::json::RequiredFields;
 use mutt_http::{About, BodyError, Budget, Check, Health, HealthReport, Keys, RequestBody};
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceExt as _};
@@ -88,6 +89,8 @@ struct Inner {
     budget: Budget,
     /// Large bodies are prepared one per core at a time.
     large: Semaphore,
+    /// Until when senders of `_bulk` were asked to wait.
+    busy_until: Mutex<Option<Instant>>,
     /// Who knows better than the store alone whether events can be taken in.
     health: OnceLock<Arc<dyn Health>>,
 }
@@ -107,6 +110,7 @@ impl HttpIngest {
             rate: RateLimit::new(admission.engine().clone(), dynamic),
             budget: Budget::new(options.max_buffered_bytes),
             large: Semaphore::new(cores),
+            busy_until: Mutex::new(None),
             health: OnceLock::new(),
             required: Arc::new(options.required.clone()),
             options,
@@ -236,8 +240,14 @@ impl Inner {
         let authorized = credentials::has_key_as_elastic(&head.headers, &self.keys);
         let mut response = match ask {
             Ask::Root => elastic::root(),
-            Ask::Probe(page) if authorized => elastic::page(page),
-            Ask::Probe(_) => elastic::refused(Failure::unauthorized(), &correlation),
+            Ask::Health | Ask::Probe(_) if !authorized => {
+                elastic::refused(Failure::unauthorized(), &correlation)
+            }
+            Ask::Probe(page) => elastic::page(page),
+            Ask::Health => match self.wait_of_bulk(began) {
+                None => elastic::page(elastic::HEALTH),
+                Some(wait) => elastic::refused(Failure::still_busy(wait), &correlation),
+            },
             Ask::Bulk { index } => {
                 let outcome = if matches!(head.method, Method::POST | Method::PUT) {
                     let format = Format::Bulk { index };
@@ -248,7 +258,12 @@ impl Inner {
                 };
                 match self.counted(outcome, began) {
                     Ok(queued) => elastic::taken(queued, began.elapsed().as_millis()),
-                    Err(failure) => elastic::refused(failure, &correlation),
+                    Err(failure) => {
+                        if let Some(wait) = failure.retry_after {
+                            *self.busy_until.lock() = Some(Instant::now() + wait);
+                        }
+                        elastic::refused(failure, &correlation)
+                    }
                 }
             }
         };
@@ -257,6 +272,13 @@ impl Inner {
             return elastic::broken_off(response).map(Either::Right);
         }
         response.map(Either::Left)
+    }
+
+    /// How much longer senders of `_bulk` are to wait. rsyslog sends again as soon as it is told
+    /// that all is well.
+    fn wait_of_bulk(&self, now: Instant) -> Option<Duration> {
+        let until = (*self.busy_until.lock())?;
+        Some(until.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
 
     fn counted(&self, outcome: Result<Queued, Failure>, began: Instant) -> Result<Queued, Failure> {
@@ -426,6 +448,14 @@ impl Failure {
             BodyError::Crowded => Self::crowded(),
             BodyError::Broken(_) => Self::broken_off(),
         }
+    }
+
+    fn still_busy(wait: Duration) -> Self {
+        Self::unavailable(
+            RejectReason::QueueFull,
+            "Service Unavailable - events were refused just now",
+            wait,
+        )
     }
 
     fn crowded() -> Self {

@@ -183,10 +183,17 @@ async fn refusals_have_the_shape_that_clients_try_again_for() {
     check(get, 405, "illegal_argument_exception").await;
     assert_eq!(ingestor.events().await.len(), 0);
 
+    let health = || {
+        let get = ingestor.client.get(ingestor.url("/_cat/health"));
+        get.header("x-api-key", KEY).header("user-agent", "tests")
+    };
+    answered(health(), 200).await;
     ingestor.set(&[("max_ingest_queue_size", "10")]);
     let one = || bulk(&ingestor, "/_bulk", documents(1));
     soon(async { while one().send().await.unwrap().status() == 200 {} }).await;
     check(one(), 503, "es_rejected_execution_exception").await;
+    // Who asks whether to go on is not sent on at once.
+    check(health(), 503, "es_rejected_execution_exception").await;
     ingestor.set(&[
         ("max_ingest_queue_size", "100000"),
         ("ingest_max_rate", "1"),
