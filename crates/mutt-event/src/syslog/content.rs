@@ -23,31 +23,52 @@ pub(super) fn read<'a>(
     if let Some(tag) = tag(content)
         && (tagged || tag.procid.is_some() || tag.rest.starts_with('%'))
     {
+        let tag = behind_model(tag);
         message.program = Some(tag.program);
         message.procid = tag.procid;
         message.text = tag.rest;
         message.vendor_severity = severity;
+        // Arista's sequence number.
+        if let Some((number, rest)) = tag.rest.split_once(": %")
+            && super::is_number(number)
+        {
+            message.sequence.get_or_insert(number);
+            message.text = &tag.rest[tag.rest.len() - rest.len() - 1..];
+        }
     }
     vendor::refine(clock, message);
 }
 
-/// F5 writes `notice mcpd[10653]: …`.
-fn severity_word(content: &str) -> (Option<Severity>, &str) {
+/// F5 writes `notice mcpd[10653]: …`, `SONiC` `NOTICE swss#orchagent: …`.
+pub(super) fn severity_word(content: &str) -> (Option<Severity>, &str) {
     let word = content
         .bytes()
         .take(14)
-        .position(|byte| !byte.is_ascii_lowercase())
-        .filter(|&end| end > 1 && content.as_bytes()[end] == b' ');
+        .position(|byte| !byte.is_ascii_alphabetic())
+        .filter(|&end| end > 2 && content.as_bytes()[end] == b' ');
     let Some(end) = word else {
         return (None, content);
     };
     let rest = &content[end + 1..];
     match Severity::from_text(&content[..end]) {
-        Some(severity) if tag(rest).is_some_and(|tag| tag.procid.is_some()) => {
-            (Some(severity), rest)
-        }
+        Some(severity) if tag(rest).is_some() => (Some(severity), rest),
         _ => (None, content),
     }
+}
+
+/// A `UniFi` access point puts its address and model in front: `788a20b2c3d4,U7PG2-6.5.28: hostapd[3411]: `.
+fn behind_model(model: Tag<'_>) -> Tag<'_> {
+    match model.program.split_once(',') {
+        Some((address, _)) if model.procid.is_none() && is_mac(address) => {
+            tag(model.rest).unwrap_or(model)
+        }
+        _ => model,
+    }
+}
+
+/// Whether a word is an address of hardware without separators.
+pub(super) fn is_mac(word: &str) -> bool {
+    word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A program's name in front of a text.
@@ -62,7 +83,10 @@ pub(super) fn tag(text: &str) -> Option<Tag<'_>> {
     let plain = |byte: u8| {
         byte.is_ascii_alphanumeric()
             || byte >= 0x80
-            || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'@' | b'+' | b'(' | b')')
+            || matches!(
+                byte,
+                b'_' | b'-' | b'.' | b'/' | b'@' | b'+' | b'(' | b')' | b'=' | b'#' | b','
+            )
     };
     let end = text
         .bytes()
@@ -73,7 +97,7 @@ pub(super) fn tag(text: &str) -> Option<Tag<'_>> {
     let named = program
         .bytes()
         .any(|byte| byte.is_ascii_alphabetic() || byte >= 0x80);
-    if !named || program.starts_with('(') || vendor::huawei::brief(program).is_some() {
+    if !named || program == "Severity" || vendor::huawei::brief(program).is_some() {
         return None;
     }
     let mut rest = &text[end..];
@@ -91,9 +115,25 @@ pub(super) fn tag(text: &str) -> Option<Tag<'_>> {
         rest = &inside[close + 1..];
     }
     let after = rest.strip_prefix(':');
+    // A pair of key and value is no name, unless it is followed as one.
+    if procid.is_none() && (program.contains('=') || program.starts_with('(')) {
+        return None;
+    }
     let closed = match after {
-        Some(after) => procid.is_some() || after.is_empty() || after.starts_with([' ', '%', '\t']),
-        None => procid.is_some() && (rest.is_empty() || rest.starts_with(' ')),
+        Some(after) => {
+            procid.is_some()
+                || after.is_empty()
+                || after.starts_with([' ', '%', '\t'])
+                // F5's Application Security Manager leaves no blank.
+                || program == "ASM"
+        }
+        // Extreme's VOSS leaves everything out: `CLI[5]User:rw logged in`.
+        None => {
+            procid.is_some()
+                && (rest.is_empty()
+                    || rest.starts_with(' ')
+                    || rest.starts_with(char::is_uppercase))
+        }
     };
     let rest = after.unwrap_or(rest);
     closed.then(|| Tag {

@@ -4,12 +4,14 @@
 //! sequence number, a host before the time (Cisco), a time in any form, a host behind it. What the
 //! text behind the header means is the business of [`content`](super::content).
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use jiff::Timestamp;
 
 use super::clock::Clock;
-use super::content::{self, tag};
+use super::content::{self, severity_word, tag};
 use super::notes::{Note, Notes};
-use super::{Message, is_host, stamp, vendor};
+use super::{Message, bracketed, is_host, is_number, rfc5424, stamp, vendor};
 
 /// How far off a clock may be that the device itself does not trust.
 const BELIEVABLE: u64 = 86_400;
@@ -31,15 +33,31 @@ pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'
     let start = text.trim_start_matches(' ');
     if let Some((mut content, mut style)) = header(start, clock, message) {
         for _ in 1..MAX_HEADERS {
+            if let Some((Some(number), rest)) = bracketed(content) {
+                // A relay left the device's own priority in.
+                message.set_priority(number);
+                content = rest.trim_start_matches(' ');
+            }
+            // Meraki's form, or RFC 5424, behind a relay's header.
+            let (host, notes) = (message.host, message.notes);
+            if content.starts_with('1') && rfc5424::parse(content, clock, message) {
+                message.host = message.host.or(host);
+                message.notes.remove(Note::NoYear);
+                return vendor::refine_rfc5424(clock, message);
+            }
+            message.notes = notes;
             match inner(content, clock, message) {
                 Some(inner) => (content, style) = inner,
                 None => break,
             }
         }
+        if let Some(behind) = vendor::watchguard::behind_serial(content, clock, message) {
+            content = behind;
+        }
         return content::read(content, style == Style::Rfc, clock, message);
     }
     if let Some(content) = vendor::host_first(start, clock, message) {
-        return content::read(content, true, clock, message);
+        return content::read(content, false, clock, message);
     }
     // No header at all. Without a priority either, it is just text, which stays as it is.
     if message.notes.has(Note::NoPri) {
@@ -51,7 +69,8 @@ pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'
 
 /// Whether `text` begins as Cisco's messages do.
 fn is_message(text: &str) -> bool {
-    text.starts_with('%') && vendor::cisco::mnemonic(text).is_some()
+    text.starts_with('%')
+        && (vendor::cisco::mnemonic(text).is_some() || vendor::huawei::is_message(text))
 }
 
 /// Reads what stands before the content; what follows, and how it ended. `None` where there is
@@ -144,11 +163,13 @@ fn inner<'a>(
     // Arista's process in front of a message is no host, and a text may begin with a time of its own:
     // only both, what it has and what follows, tell a header.
     let timed = device.time.is_some() || device.device_time.is_some();
-    if !timed && device.sequence.is_none() {
+    if !timed && !content.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
     let told = is_message(rest)
-        || tag(rest).is_some_and(|tag| match style {
+        || vendor::windows::is_snare(rest)
+        || vendor::citrix::is_message(rest)
+        || tag(severity_word(rest).1).is_some_and(|tag| match style {
             Style::Colon => tag.procid.is_some() || device.program.is_some(),
             Style::Rfc => device.host.is_some(),
         });
@@ -273,6 +294,10 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> (&'a str, St
     if text.starts_with(':') {
         return (after_colon(text), Style::Colon);
     }
+    if let Some((host, rest)) = vendor::unix::forwarded(text.trim_start_matches(' ')) {
+        message.host = Some(host);
+        return (rest, Style::Rfc);
+    }
     let text = text.trim_start_matches([' ', '\t']);
     if text.starts_with(": ") || text.starts_with('%') {
         return (after_colon(text), Style::Colon);
@@ -282,19 +307,43 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> (&'a str, St
     };
     let rest = rest.trim_start_matches(' ');
     let host = match word.strip_suffix(':') {
-        // `sshd: text` is a tag, but `switch: %SYS-5-…` is a host.
-        Some(host) if rest.starts_with('%') => host,
-        Some(_) => return (text, Style::Rfc),
-        None => word,
+        Some(host) if vendor::storage::is_node(rest, host) => host,
+        None if tag(text).is_none() => word,
+        _ => return (text, Style::Rfc),
     };
-    if rest.is_empty() || !is_host(host) || tag(text).is_some() || is_sentence(text) {
+    let host = without_port(host);
+    if rest.is_empty() || !is_host(host) || is_sentence(text) {
         return (text, Style::Rfc);
     }
-    message.host = Some(host);
+    message.host = Some(vendor::host_of(host));
     (
         rest.strip_prefix(": ").map_or(rest, str::trim_start),
         Style::Rfc,
     )
+}
+
+/// The address in `[192.0.2.5]`, `192.0.2.5:514` or `192.0.2.5-1`.
+fn without_port(word: &str) -> &str {
+    if let Some(address) = word
+        .strip_prefix('[')
+        .and_then(|word| word.strip_suffix(']'))
+    {
+        return if address.parse::<IpAddr>().is_ok() {
+            address
+        } else {
+            word
+        };
+    }
+    match word.rsplit_once(':') {
+        Some((address, port)) if address.parse::<Ipv4Addr>().is_ok() && is_number(port) => address,
+        _ => match word.rsplit_once('-') {
+            // A Dell stack's unit.
+            Some((address, unit)) if is_number(unit) && address.parse::<Ipv4Addr>().is_ok() => {
+                address
+            }
+            _ => word,
+        },
+    }
 }
 
 /// What daemons write where no host is named, and relays write of their own.

@@ -12,6 +12,7 @@ mod notes;
 mod rfc5424;
 mod stamp;
 mod vendor;
+mod zone;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -28,6 +29,9 @@ use crate::{EventId, Severity, Source};
 
 /// The longest host name taken from a message.
 const MAX_HOST: usize = 255;
+
+/// The largest priority: facility 23, severity 7.
+const MAX_PRI: u8 = 191;
 
 /// What became of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,7 @@ struct Message<'a> {
     procid: Option<&'a str>,
     msgid: Option<&'a str>,
     /// The vendor's name for this kind of message.
-    mnemonic: Option<&'a str>,
+    mnemonic: Option<Mnemonic<'a>>,
     /// Cisco's message counter, which shows gaps.
     sequence: Option<&'a str>,
     data: Option<rfc5424::Data<'a>>,
@@ -97,6 +101,30 @@ impl Origin<'_> {
             zone: &UTC,
             host: None,
             tags: &[],
+        }
+    }
+}
+
+/// The vendor's name for a kind of message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mnemonic<'a> {
+    Word(&'a str),
+    /// A type and what it is more closely, written with a slash.
+    Pair(&'a str, &'a str),
+}
+
+impl Mnemonic<'_> {
+    fn write_json(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Word(word) => push_string(out, word),
+            Self::Pair(first, second) => {
+                push_string(out, first);
+                // The one string goes on where the other ended.
+                out.pop();
+                let end = out.len();
+                push_string(out, second);
+                out[end] = b'/';
+            }
         }
     }
 }
@@ -231,32 +259,43 @@ fn without_count<'a>(text: &'a str, notes: &mut Notes) -> &'a str {
     }
 }
 
+/// The number in `<PRI>`, `None` if it is too large for one, and what follows it.
+fn bracketed(text: &str) -> Option<(Option<u8>, &str)> {
+    let inside = text.strip_prefix('<')?;
+    let digits = inside
+        .bytes()
+        .take(6)
+        .take_while(u8::is_ascii_digit)
+        .count();
+    let rest = inside[digits..].strip_prefix('>')?;
+    let number = inside[..digits].parse().ok();
+    let number = number.filter(|number| *number <= MAX_PRI);
+    (1..=5).contains(&digits).then_some((number, rest))
+}
+
 /// Reads `<PRI>` and returns what follows it.
 fn priority<'a>(text: &'a str, message: &mut Message<'a>) -> &'a str {
-    let read = text.strip_prefix('<').and_then(|inside| {
-        let digits = inside
-            .bytes()
-            .take(6)
-            .take_while(u8::is_ascii_digit)
-            .count();
-        let rest = inside[digits..].strip_prefix('>')?;
-        (1..=5)
-            .contains(&digits)
-            .then_some((&inside[..digits], rest))
-    });
-    let Some((digits, rest)) = read else {
+    let Some((number, rest)) = bracketed(text) else {
         message.notes.add(Note::NoPri);
+        if let [b'<', rest @ ..] = text.as_bytes()
+            && matches!(rest, [] | [b'0'..=b'9' | b'-' | b'>', ..])
+        {
+            message.notes.add(Note::BadPri);
+        }
         return text;
     };
-    match digits.parse::<u16>() {
-        Ok(value @ 0..=191) => {
-            // Both fit: 191 is 23 * 8 + 7.
-            message.facility = u8::try_from(value / 8).ok();
-            message.severity = u8::try_from(value % 8).ok().and_then(Severity::new);
-        }
-        _ => message.notes.add(Note::BadPri),
+    match number {
+        Some(number) => message.set_priority(number),
+        None => message.notes.add(Note::BadPri),
     }
     rest
+}
+
+impl Message<'_> {
+    fn set_priority(&mut self, number: u8) {
+        self.facility = Some(number / 8);
+        self.severity = Severity::new(number % 8);
+    }
 }
 
 /// The words of the facilities, by number (RFC 5424, section 6.2.1).
@@ -305,13 +344,15 @@ fn write(
         ("program", message.program),
         ("procid", message.procid),
         ("msgid", message.msgid),
-        ("mnemonic", message.mnemonic),
         ("sequence", message.sequence),
         ("device_time", message.device_time),
     ] {
         if let Some(value) = value {
             element.text(name, value);
         }
+    }
+    if let Some(mnemonic) = message.mnemonic {
+        element.raw_with("mnemonic", |out| mnemonic.write_json(out));
     }
     if let Some(data) = &message.data {
         element.raw_with("structured_data", |out| data.write_json(out));

@@ -8,7 +8,7 @@ use std::fmt;
 pub enum Note {
     /// No priority at the start: no facility, and the severity comes from the text or is 5.
     NoPri,
-    /// A priority above 191; as if there were none.
+    /// A priority above 191, or one that cannot be read; as if there were none.
     BadPri,
     /// No host name in the message: it is the peer's address.
     NoHost,

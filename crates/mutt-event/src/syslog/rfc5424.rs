@@ -29,19 +29,23 @@ pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'
     if !(1..=2).contains(&version) || text.starts_with('0') {
         return false;
     }
-    let Some(rest) = text[version..].strip_prefix(' ') else {
+    let Some(text) = text[version..].strip_prefix(' ') else {
         return false;
     };
-    let (word, rest) = word(rest);
+    let text = text.trim_start_matches(' ');
+    let (word, mut rest) = word(text);
     if word == "-" {
         // A lone "1 - text" is no header.
         if rest.bytes().filter(|&byte| byte == b' ').count() < 3 {
             return false;
         }
-    } else if let Some((civil, offset, [])) = time::read_civil(word.as_bytes())
+    } else if let Some((civil, offset, after)) = time::read_civil(text.as_bytes())
+        && let [b' ', ..] | [] = after
         && let Some(time) = clock.moment(&civil, offset)
     {
         message.time = Some(time);
+        // Check Point writes a blank in the middle of it.
+        rest = text[text.len() - after.len()..].trim_start_matches(' ');
     } else {
         return meraki(word, rest, clock, message);
     }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::clock::Clock;
 use super::notes::{Note, Notes};
-use crate::time::{self, Civil, fixed_digits, fraction, offset, time_of_day};
+use super::zone::{Zone, zone};
+use crate::time::{self, Civil, fixed_digits, fraction, time_of_day};
 
 /// A time as read, and what follows it.
 pub(super) struct Stamp<'a> {
@@ -24,6 +25,7 @@ pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         b'A'..=b'Z' | b'a'..=b'z' => month_first(without_weekday(text), clock),
         b'0'..=b'9' => iso(text, clock)
             .or_else(|| year_first(text, clock))
+            .or_else(|| slashed(text, clock))
             .or_else(|| uptime(text)),
         _ => None,
     }
@@ -109,7 +111,12 @@ fn month_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     {
         (stated, rest) = (Some(year), after);
     }
-    let (zone, rest) = zone(rest, &mut notes);
+    let (zone, mut rest) = zone(rest, &mut notes);
+    if stated.is_none()
+        && let Some((year, after)) = rest.strip_prefix(b" ").and_then(year)
+    {
+        (stated, rest) = (Some(year), after);
+    }
     let civil = Civil {
         year: stated.unwrap_or_default(),
         month,
@@ -154,12 +161,14 @@ fn year_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
 }
 
 /// RFC 3339 and its relatives; Huawei writes `2018-7-23 01:00:34.270.1`, Palo Alto
-/// `2026/11/21 13:00:00`.
+/// `2026/11/21 13:00:00`, Sophos UTM `2026:11:21-13:00:04`.
 fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     let mut notes = Notes::NONE;
     if let Some((civil, written, rest)) = time::read_civil(text.as_bytes())
         && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
     {
+        // Huawei counts further behind the fraction.
+        let (_, rest) = fraction(rest);
         // read_civil knows offsets and " UTC"; other names are ours to know.
         let (zone, rest) = match written {
             Some(offset) => (Zone::Ahead(offset), rest),
@@ -172,10 +181,12 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         });
     }
     let (year, rest) = fixed_digits(text.as_bytes(), 4)?;
-    let separator = *rest.first().filter(|byte| matches!(byte, b'-' | b'/'))?;
+    let separator = *rest
+        .first()
+        .filter(|byte| matches!(byte, b'-' | b'/' | b':'))?;
     let (month, rest) = short_number(&rest[1..])?;
     let (day, rest) = short_number(rest.strip_prefix(&[separator])?)?;
-    let (b' ' | b'T', rest) = rest.split_first()? else {
+    let (b' ' | b'T' | b'-', rest) = rest.split_first()? else {
         return None;
     };
     let (hour, minute, second, nanosecond, rest) = time_of_day(rest)?;
@@ -197,9 +208,76 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     })
 }
 
+/// `NetScaler`: `11/21/2026:13:00:04 GMT`, or by setting `21/11/2026:…`: where both could be meant,
+/// the one nearer to the receipt is.
+fn slashed<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
+    let (first, rest) = fixed_digits(text.as_bytes(), 2)?;
+    let (second, rest) = fixed_digits(rest.strip_prefix(b"/")?, 2)?;
+    let (year, rest) = fixed_digits(rest.strip_prefix(b"/")?, 4)?;
+    let (hour, minute, second_of_minute, nanosecond, rest) = time_of_day(rest.strip_prefix(b":")?)?;
+    let mut notes = Notes::NONE;
+    let (zone, rest) = zone(rest, &mut notes);
+    let at = |(month, day)| {
+        let civil = Civil {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second: second_of_minute,
+            nanosecond,
+        };
+        zone.moment(&civil, true, clock)
+    };
+    let time = [(first, second), (second, first)]
+        .into_iter()
+        .filter_map(at)
+        .min_by_key(|moment| clock.distance(*moment))?;
+    Some(Stamp {
+        time: Some(time),
+        notes,
+        rest: rest_of(text, rest),
+    })
+}
+
+/// Opengear: `2026-Nov- 9 15:42:06.972`
+pub(super) fn year_and_name<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
+    let (year, rest) = fixed_digits(text.as_bytes(), 4)?;
+    let (month, rest) = month(rest.strip_prefix(b"-")?)?;
+    let (day, rest) = short_number(rest.strip_prefix(b"-")?.trim_ascii_start())?;
+    let (hour, minute, second, nanosecond, rest) = time_of_day(blanks(rest)?)?;
+    let mut notes = Notes::NONE;
+    let (zone, rest) = zone(rest, &mut notes);
+    let civil = Civil {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        nanosecond,
+    };
+    Some(Stamp {
+        time: Some(zone.moment(&civil, true, clock)?),
+        notes,
+        rest: rest_of(text, rest),
+    })
+}
+
 /// Cisco's uptime instead of a time: `00:01:01`, `3d04h`, `1w2d`.
 fn uptime(text: &str) -> Option<Stamp<'_>> {
     let bytes = text.as_bytes();
+    // VRP's time since the start, which a host follows.
+    if let Some((_, rest)) = bytes.strip_prefix(b"0").map(fraction)
+        && rest.len() + 7 <= bytes.len()
+        && rest.first() == Some(&b' ')
+    {
+        return Some(Stamp {
+            time: None,
+            notes: Notes::NONE,
+            rest: rest_of(text, rest),
+        });
+    }
     let rest = if let Some((.., rest)) = time_of_day(bytes) {
         rest
     } else {
@@ -220,118 +298,6 @@ fn counted<'a>(text: &'a [u8], units: &[u8]) -> Option<(i64, &'a [u8])> {
     let (number, rest) = short_number(text)?;
     let (unit, rest) = rest.split_first()?;
     units.contains(unit).then_some((number, rest))
-}
-
-/// In seconds.
-const HOUR: i64 = 3600;
-
-/// What is known of the zone of a time.
-#[derive(Clone, Copy)]
-enum Zone {
-    /// Nothing is written.
-    Unwritten,
-    /// Seconds ahead of UTC.
-    Ahead(i64),
-    /// A name that means two zones: seconds ahead of UTC.
-    Either([i64; 2]),
-}
-
-impl Zone {
-    /// The moment meant. A name of two zones means the sender's, if it is one of them, else the one
-    /// that brings the time nearer to the receipt.
-    fn moment(self, civil: &Civil, year: bool, clock: Clock<'_>) -> Option<Timestamp> {
-        let at = |offset| {
-            if year {
-                clock.moment(civil, offset)
-            } else {
-                clock.nearest_year(civil, offset)
-            }
-        };
-        match self {
-            Self::Unwritten => at(None),
-            Self::Ahead(seconds) => at(Some(seconds)),
-            Self::Either(offsets) => {
-                let either = offsets.map(|seconds| at(Some(seconds)));
-                let here = at(None).filter(|_| clock.has_zone());
-                if here.is_some() && either.contains(&here) {
-                    return here;
-                }
-                let either = either.into_iter().flatten();
-                either.min_by_key(|moment| clock.distance(*moment))
-            }
-        }
-    }
-}
-
-/// The zone behind a time of day: an offset or a name.
-fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (Zone, &'a [u8]) {
-    let spaced = text
-        .strip_prefix(b" ")
-        .filter(|rest| matches!(rest.first(), Some(b'+' | b'-')));
-    if let Some((offset, rest)) = offset(spaced.unwrap_or(text)) {
-        return (Zone::Ahead(offset), rest);
-    }
-    zone_name(text, notes).unwrap_or((Zone::Unwritten, text))
-}
-
-/// A zone's name behind a blank, and what follows it. A word that is not known is only taken for a
-/// zone where a colon follows, as Cisco writes it; else it is the host.
-fn zone_name<'a>(text: &'a [u8], notes: &mut Notes) -> Option<(Zone, &'a [u8])> {
-    let name = text.strip_prefix(b" ")?;
-    let length = name
-        .iter()
-        .take(6)
-        .take_while(|byte| byte.is_ascii_uppercase())
-        .count();
-    if !(3..=5).contains(&length) {
-        return None;
-    }
-    let (name, rest) = name.split_at(length);
-    // Huawei and others go on with an offset: "UTC+08:00".
-    if matches!(name, b"UTC" | b"GMT")
-        && let Some((seconds, rest)) = offset(rest)
-    {
-        return Some((Zone::Ahead(seconds), rest));
-    }
-    let (hours, minutes) = match name {
-        b"UTC" | b"GMT" | b"WET" => (0, 0),
-        b"CET" | b"BST" | b"WEST" | b"WAT" => (1, 0),
-        b"CEST" | b"EET" | b"CAT" | b"SAST" => (2, 0),
-        b"EEST" | b"MSK" | b"EAT" => (3, 0),
-        b"PKT" => (5, 0),
-        b"ICT" | b"WIB" => (7, 0),
-        b"SGT" | b"HKT" | b"AWST" | b"PHT" => (8, 0),
-        b"JST" | b"KST" => (9, 0),
-        b"ACST" => (9, 30),
-        b"AEST" => (10, 0),
-        b"ACDT" => (10, 30),
-        b"AEDT" => (11, 0),
-        b"NZST" => (12, 0),
-        b"NZDT" => (13, 0),
-        b"NST" => (-3, -30),
-        b"BRT" | b"ART" | b"ADT" => (-3, 0),
-        b"EDT" => (-4, 0),
-        b"EST" | b"CDT" => (-5, 0),
-        b"MDT" => (-6, 0),
-        b"MST" | b"PDT" => (-7, 0),
-        b"PST" | b"AKDT" => (-8, 0),
-        b"AKST" => (-9, 0),
-        b"HST" => (-10, 0),
-        // China and the middle of North America; India and Israel.
-        b"CST" => return followed(Zone::Either([-6 * HOUR, 8 * HOUR]), rest),
-        b"AST" => return followed(Zone::Either([-4 * HOUR, 3 * HOUR]), rest),
-        b"IST" => return followed(Zone::Either([2 * HOUR, 5 * HOUR + HOUR / 2]), rest),
-        _ if rest.first() == Some(&b':') => {
-            notes.add(Note::UnknownZone);
-            return Some((Zone::Unwritten, rest));
-        }
-        _ => return None,
-    };
-    followed(Zone::Ahead(hours * HOUR + minutes * 60), rest)
-}
-
-fn followed(zone: Zone, rest: &[u8]) -> Option<(Zone, &[u8])> {
-    matches!(rest.first(), None | Some(b' ' | b':')).then_some((zone, rest))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Huawei VRP and HPE Comware (H3C), which share their form: `%%01MODULE/SEVERITY/BRIEF`.
 
-use super::super::Message;
+use super::super::{Message, Mnemonic};
 use crate::Severity;
 
 /// `MODULE/SEVERITY/BRIEF` and its severity, where the whole word is one.
@@ -13,12 +13,17 @@ pub(in super::super) fn brief(word: &str) -> Option<Severity> {
     }
 }
 
+/// Whether a text begins with `%%01MODULE/SEVERITY/BRIEF`.
+pub(in super::super) fn is_message(text: &str) -> bool {
+    text.starts_with("%%") && read(text, &mut Message::default())
+}
+
 /// Takes the mnemonic at the start of the text, with or without `%%` and the format's version.
 pub(super) fn read<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
     let word = text.trim_start_matches('%');
     let word = match text.len() - word.len() {
         0 => word,
-        2 => word.trim_start_matches(|c: char| c.is_ascii_digit()),
+        1 | 2 => word.trim_start_matches(|c: char| c.is_ascii_digit()),
         _ => return false,
     };
     let plain =
@@ -30,7 +35,7 @@ pub(super) fn read<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
     let Some(severity) = brief(name) else {
         return false;
     };
-    message.mnemonic = Some(name);
+    message.mnemonic = Some(Mnemonic::Word(name));
     message.vendor_severity = Some(severity);
     if text.len() > word.len() {
         let head = text.len() - word.len();

@@ -1,6 +1,6 @@
 //! Juniper: Junos and `ScreenOS`.
 
-use super::super::{Message, is_host};
+use super::super::{Message, Mnemonic, is_host};
 use crate::Severity;
 
 /// Whether a word is a message tag of Junos: `RPD_BGP_NEIGHBOR_STATE_CHANGED`.
@@ -24,7 +24,7 @@ pub(super) fn read<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
     };
     let tagged = is_tag(&text[..end]);
     if tagged {
-        message.mnemonic = Some(&text[..end]);
+        message.mnemonic = Some(Mnemonic::Word(&text[..end]));
     }
     tagged
 }
@@ -32,7 +32,7 @@ pub(super) fn read<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
 /// Takes an RFC 5424 MSGID that is a message tag.
 pub(super) fn message_id<'a>(msgid: &'a str, message: &mut Message<'a>) {
     if message.mnemonic.is_none() && is_tag(msgid) {
-        message.mnemonic = Some(msgid);
+        message.mnemonic = Some(Mnemonic::Word(msgid));
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn screenos<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
     };
     let mut parts = name.split('-');
     if let (Some("system"), Some(level), Some(_)) = (parts.next(), parts.next(), parts.next()) {
-        message.mnemonic = Some(name);
+        message.mnemonic = Some(Mnemonic::Word(name));
         message.vendor_severity = match level {
             "notification" => Some(Severity::NOTICE),
             level => Severity::from_text(level),

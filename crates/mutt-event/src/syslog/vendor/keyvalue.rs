@@ -1,54 +1,86 @@
-//! Texts of `key=value` pairs: Fortinet, `SonicWall` and their like.
+//! Texts of `key=value` pairs: Fortinet, `SonicWall` and their like. They send no header of their own;
+//! what stands in front is a relay's.
 
 use jiff::Timestamp;
 
 use super::super::clock::Clock;
-use super::super::{Message, is_host};
+use super::super::notes::Note;
+use super::super::{Message, Mnemonic, is_host};
 use crate::{Severity, time};
 
-/// Takes host, time and severity from a text of `key=value` pairs, as far as they are not known yet
-/// (`FortiOS` sends no other header; `SonicWall` is alike). `false` where it is no such text.
+/// Takes host, time, severity and the kind of message from the pairs. `false` where the text is none.
 pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a>) -> bool {
-    let mut pairs = Pairs(text).peekable();
-    if pairs.peek().is_none() {
-        return false;
-    }
+    let mut pairs = Pairs::of(text);
     let (mut date, mut time, mut zone, mut epoch) = (None, None, None, None);
-    for (key, value) in pairs {
+    let mut any = false;
+    for (key, value) in &mut pairs {
+        any = true;
         match key {
             "date" => date = Some(value),
             "time" => time = Some(value),
+            // Sophos, from version 18 on.
+            "timestamp" if time.is_none() => time = Some(value),
             "tz" => zone = Some(value),
             "eventtime" => epoch = Some(value),
-            "devname" | "fw" | "device_name" if message.host.is_none() => {
-                message.host = Some(value).filter(|host| is_host(host));
-            }
+            // The device itself, whatever a relay's header says.
+            "devname" if is_host(value) => message.host = Some(value),
+            "fw" if message.host.is_none() && is_host(value) => message.host = Some(value),
             "level" | "pri" if message.vendor_severity.is_none() => {
-                message.vendor_severity = Severity::from_text(value);
+                message.vendor_severity = severity(value);
+            }
+            // SonicWall's.
+            "m" if text.starts_with("id=") && message.mnemonic.is_none() && !value.is_empty() => {
+                message.mnemonic = Some(Mnemonic::Word(value));
+            }
+            "logid" | "log_id" if message.mnemonic.is_none() && !value.is_empty() => {
+                message.mnemonic = Some(Mnemonic::Word(value));
             }
             _ => {}
         }
     }
-    if message.time.is_none() {
-        message.time = match (date, time) {
-            (Some(date), Some(time)) => date_and_time(date, time, zone.unwrap_or(""), clock),
-            (None, Some(time)) => one_time(time, clock),
-            _ => None,
+    let written = match (date, time) {
+        (Some(date), Some(time)) => {
+            let offset = zone.and_then(|zone| time::offset(zone.as_bytes()));
+            match (offset, epoch.and_then(epoch_time)) {
+                // Without a zone, only the other one says when that was.
+                (None, Some(time)) => Some(time),
+                _ => date_and_time(date, time, offset.map(|(offset, _)| offset), clock),
+            }
         }
-        .or_else(|| epoch.and_then(epoch_time));
+        (None, Some(time)) => one_time(time, clock),
+        _ => None,
+    };
+    if let Some(time) = written {
+        // The device's own, whatever a relay's header says.
+        message.time = Some(time);
+        message.notes.remove(Note::NoYear);
     }
-    true
+    any
 }
 
-fn date_and_time(date: &str, time: &str, zone: &str, clock: Clock<'_>) -> Option<Timestamp> {
-    let mut text = [0; 19];
+/// As it is on the scale of syslog; Fortinet has a word of its own.
+fn severity(word: &str) -> Option<Severity> {
+    match word {
+        "notification" => Some(Severity::NOTICE),
+        word => Severity::from_text(word),
+    }
+}
+
+fn date_and_time(
+    date: &str,
+    time: &str,
+    offset: Option<i64>,
+    clock: Clock<'_>,
+) -> Option<Timestamp> {
+    let mut text = [0; 32];
+    let length = 11 + time.len();
+    text.get_mut(..length)?;
     text[..10].copy_from_slice(date.as_bytes().get(..10)?);
     text[10] = b'T';
-    text[11..].copy_from_slice(time.as_bytes().get(..8)?);
-    let (civil, None, []) = time::read_civil(&text)? else {
+    text[11..length].copy_from_slice(time.as_bytes());
+    let (civil, None, []) = time::read_civil(&text[..length])? else {
         return None;
     };
-    let offset = time::offset(zone.as_bytes()).map(|(offset, _)| offset);
     clock.moment(&civil, offset)
 }
 
@@ -59,36 +91,57 @@ fn one_time(text: &str, clock: Clock<'_>) -> Option<Timestamp> {
     }
 }
 
-/// Forti writes seconds or nanoseconds, by version.
+/// Forti writes seconds, or from 6.2 on nanoseconds.
 fn epoch_time(digits: &str) -> Option<Timestamp> {
-    let milliseconds = if digits.len() == 19 {
-        digits.get(..13)?
-    } else {
-        digits
-    };
-    time::read_epoch(milliseconds.as_bytes())
+    match digits.len() {
+        19 => Timestamp::from_nanosecond(digits.parse().ok()?).ok(),
+        16 => Timestamp::from_microsecond(digits.parse().ok()?).ok(),
+        _ => time::read_epoch(digits.as_bytes()),
+    }
 }
 
 /// The pairs of `key=value key="quoted value"`, up to the first thing that is none.
-struct Pairs<'a>(&'a str);
+struct Pairs<'a> {
+    rest: &'a str,
+    /// What stands between two pairs.
+    separator: char,
+}
+
+impl<'a> Pairs<'a> {
+    /// Looks at the first pair to find out what separates them: a blank, or in some forms a comma,
+    /// a semicolon or a bar.
+    fn of(text: &'a str) -> Self {
+        let first = text.find([' ', ',', ';', '|', '"']);
+        let separator = match first.map(|at| (text.as_bytes()[at], &text[at + 1..])) {
+            Some((mark @ (b',' | b';' | b'|'), rest)) if key(rest).is_some() => char::from(mark),
+            _ => ' ',
+        };
+        Self {
+            rest: text,
+            separator,
+        }
+    }
+}
+
+/// A key at the start of a text, and what follows its equals sign.
+fn key(text: &str) -> Option<(&str, &str)> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let equals = text.bytes().take(64).position(|byte| !plain(byte))?;
+    let rest = text[equals..].strip_prefix('=')?;
+    (equals > 0).then_some((&text[..equals], rest))
+}
 
 impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let text = self.0.trim_start_matches([' ', ',']);
-        let equals = text.bytes().take(64).position(|byte| {
-            !(byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-        })?;
-        if equals == 0 || text.as_bytes()[equals] != b'=' {
-            return None;
-        }
-        let (key, rest) = (&text[..equals], &text[equals + 1..]);
+        let text = self.rest.trim_start_matches([' ', ',', self.separator]);
+        let (key, rest) = key(text)?;
         let (value, rest) = match rest.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => rest.split_at(rest.find(' ').unwrap_or(rest.len())),
+            None => rest.split_at(rest.find(self.separator).unwrap_or(rest.len())),
         };
-        self.0 = rest;
+        self.rest = rest;
         Some((key, value))
     }
 }

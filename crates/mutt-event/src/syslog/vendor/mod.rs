@@ -4,10 +4,23 @@
 //! A module reads the text only; it never changes what is a header and what is not, except for the
 //! devices whose header stands in the text ([`host_first`]). The message stays as it was sent.
 
+mod aruba;
+mod cef;
 pub(super) mod cisco;
+pub(super) mod citrix;
+mod dell;
+mod f5;
 pub(super) mod huawei;
 mod juniper;
 mod keyvalue;
+mod nokia;
+mod opengear;
+mod paloalto;
+pub(super) mod storage;
+mod ubiquiti;
+pub(super) mod unix;
+pub(super) mod watchguard;
+pub(super) mod windows;
 
 use super::Message;
 use super::clock::Clock;
@@ -17,13 +30,32 @@ pub(super) fn refine(clock: Clock<'_>, message: &mut Message<'_>) {
     let text = message.text;
     let known = match text.as_bytes().first() {
         Some(b'%') => cisco::read(text, message) || huawei::read(text, message),
+        Some(b'P') if citrix::read(text, message) => true,
         Some(b'A'..=b'Z') => {
             juniper::read(text, message)
+                || cef::read(text, clock, message)
+                || windows::snare(text, clock, message)
+                || aruba::event(text, message)
+                || dell::idrac(text, message)
+                || cisco::ise(text, clock, message)
                 || juniper::screenos(text, message)
                 || huawei::read(text, message)
         }
+        Some(b'<') => aruba::controller(text, message) || nokia::exos(text, message),
+        Some(b'[') => unix::solaris(text, message) || storage::netapp(text, message),
+        Some(b'0'..=b'9') => {
+            f5::read(text, message)
+                || paloalto::read(text, clock, message)
+                || aruba::procurve(text, message)
+                || nokia::sros(text, message)
+                || citrix::read(text, message)
+        }
+        Some(b'm') => watchguard::read(text, message),
         _ => false,
     };
+    if message.program == Some("raslogd") {
+        storage::brocade(text, message);
+    }
     if !known && message.program.is_none() && text.contains('=') {
         keyvalue::read(text, clock, message);
     }
@@ -35,16 +67,26 @@ pub(super) fn refine_rfc5424(clock: Clock<'_>, message: &mut Message<'_>) {
     if message.mnemonic.is_none()
         && let Some(msgid) = message.msgid
     {
+        f5::message_id(msgid, message);
         cisco::message_id(msgid, message);
         juniper::message_id(msgid, message);
     }
 }
 
+/// The device's own name in what stands where a host should.
+pub(super) fn host_of(word: &str) -> &str {
+    ubiquiti::without_model(f5::without_slot(word))
+}
+
 /// Reads the headers that no other device writes; the content behind it.
 pub(super) fn host_first<'a>(
-    _text: &'a str,
-    _clock: Clock<'_>,
-    _message: &mut Message<'a>,
+    text: &'a str,
+    clock: Clock<'_>,
+    message: &mut Message<'a>,
 ) -> Option<&'a str> {
-    None
+    if let Some((host, rest)) = windows::snare_host(text) {
+        message.host = Some(host);
+        return Some(rest);
+    }
+    opengear::header(text, clock, message)
 }
