@@ -233,6 +233,12 @@ settings! {
             => "The window of INGEST_MAX_RATE.";
         syslog_max_line: u64 = "SYSLOG_MAX_LINE" "65536" [480, 1_048_576] unit "bytes"
             => "The longest syslog message; a longer one is cut and marked as truncated.";
+        senders_file: Option<PathBuf> = "SENDERS_FILE" ""
+            => "What is known of the networks that events come from: time zones, tags, limits, which senders are relays (TOML, docs/sources/senders.md); read again when it changes.";
+        hosts_file: Option<PathBuf> = "HOSTS_FILE" ""
+            => "Names of addresses, in the format of /etc/hosts, for messages that name no host; read again when it changes.";
+        reverse_dns: bool = "REVERSE_DNS" "false"
+            => "Whether addresses without a name are asked for in DNS, in the background; the first events of an address keep the address.";
         syslog_tcp_overflow: Overflow = "SYSLOG_TCP_OVERFLOW" "backpressure"
             => "backpressure: read no more while nothing can be stored; shed: drop and count.";
     }

@@ -99,6 +99,18 @@ keys! {
         "The most events accepted over HTTP per ingest_rate_window; 0 is no limit.";
     ingest_rate_window env "INGEST_RATE_WINDOW": integer(1, 86_400), "60" "s",
         "The window of ingest_max_rate.";
+    sender_max_rate: integer(0, 100_000_000), "0" "events/s",
+        "The most events per second of one source address over syslog, RELP and SNMP; 0 is no limit. The senders file may say otherwise for a network.";
+    sender_burst: integer(1, 3600), "5" "s",
+        "Seconds of sender_max_rate that a sender may send at once.";
+    sender_flood_action: Kind::Choice { allowed: &["drop", "sample", "mark"] }, "drop" "",
+        "What becomes of events beyond sender_max_rate. drop: counted and dropped; sample: one in sender_flood_sample is kept; mark: all are kept, with \"flood\": true.";
+    sender_flood_sample: integer(1, 1_000_000), "100" "events",
+        "One in so many events beyond sender_max_rate is kept where sender_flood_action is sample.";
+    dedup_window_seconds: integer(0, 3600), "0" "s",
+        "For so long repeats of a message of one host (syslog over UDP, TCP and TLS, SNMP traps) count as one event, which says how many there were; 0 is off.";
+    dedup_match: Kind::Choice { allowed: &["signature", "message"] }, "signature" "",
+        "What is a repeat. signature: the same text apart from numbers, addresses, times and quoted text; message: the very same text.";
     cache_reload_interval env "ALERTER_RULE_CACHE_REFRESH_INTERVAL": integer(1, 86_400), "300" "s",
         "How often the alerter loads rules, hosts and teams again even where nothing was announced.";
     unhandled_event_threshold alias "unhandled_threshold" env "UNHANDLED_EVENT_THRESHOLD": integer(1, 100_000_000), "100" "events",
@@ -146,6 +158,7 @@ impl Key {
     pub fn roles(&self) -> &'static [&'static str] {
         match self.name {
             "max_ingest_queue_size" | "ingest_max_rate" | "ingest_rate_window" => &["ingestor"],
+            name if name.starts_with("sender_") || name.starts_with("dedup_") => &["ingestor"],
             "log_level" => &["ingestor", "alerter", "forwarder", "remediation", "webui"],
             name if name.starts_with("moog_") || name.starts_with("circuit_") => &["forwarder"],
             "remediation_scan_interval" => &["remediation"],

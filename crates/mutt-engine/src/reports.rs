@@ -107,6 +107,50 @@ pub struct SinkReport {
     pub last_failure: Option<String>,
 }
 
+/// A sender that sends more than its limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FloodReport {
+    /// Its address.
+    pub address: String,
+    /// Its host name as its events show it, else its address.
+    pub hostname: String,
+    /// The listener at which it began.
+    pub listener: String,
+    /// When it began.
+    pub since: Timestamp,
+    /// Its events per second that are kept.
+    pub kept_per_second: f64,
+    /// Its events per second that are dropped.
+    pub dropped_per_second: f64,
+    /// Its events that were kept since it began.
+    pub kept: u64,
+    /// Its events that were dropped since it began.
+    pub dropped: u64,
+}
+
+/// A door through which events come into a process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerReport {
+    /// Its name, as in the label `listener` of metrics.
+    pub listener: String,
+    /// Where it listens.
+    pub address: String,
+    /// Messages read since the start.
+    pub received: u64,
+    /// Events that became durable since the start.
+    pub accepted: u64,
+    /// Repeats that were counted instead of stored, since the start.
+    pub deduplicated: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// When a message was read last, to the second; none where none was.
+    pub last_received: Option<Timestamp>,
+    /// Messages that were not taken since the start, by reason; `kernel` for those that it dropped.
+    pub dropped: BTreeMap<String, u64>,
+}
+
 /// What a process tells about itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -139,6 +183,10 @@ pub struct ProcessReport {
     pub sink: Option<SinkReport>,
     /// The hosts with the most events within the last hour, busiest first; an estimate.
     pub busy_hosts: Vec<(String, u64)>,
+    /// The doors that are open in it.
+    pub listeners: Vec<ListenerReport>,
+    /// The senders that flood it now, the worst first.
+    pub floods: Vec<FloodReport>,
 }
 
 /// A report and how old it is, measured by the store's clock and not by those of the processes.

@@ -25,6 +25,13 @@ impl<'o> ElementWriter<'o> {
         Self { out, empty: true }
     }
 
+    /// Goes on with the object that `out` ends with, which must have members.
+    pub fn reopen(out: &'o mut Vec<u8>) -> Self {
+        let brace = out.pop();
+        debug_assert_eq!(brace, Some(b'}'), "only an object can be gone on with");
+        Self { out, empty: false }
+    }
+
     /// Goes on with an object whose text in `out` lacks its closing brace.
     pub(crate) fn resume(out: &'o mut Vec<u8>, empty: bool) -> Self {
         Self { out, empty }

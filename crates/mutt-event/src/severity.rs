@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub struct Severity(u8);
 
 impl Severity {
+    /// Severity 4.
+    pub const WARNING: Self = Self(4);
     /// Severity 5: what an event gets whose text could not be parsed.
     pub const NOTICE: Self = Self(5);
 

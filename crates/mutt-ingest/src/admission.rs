@@ -12,6 +12,7 @@ use mutt_event::Batch;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::door::Door;
 use crate::metrics::{IngestMetrics, Listener};
 
 /// How often the depth is read while nothing comes in.
@@ -22,13 +23,29 @@ const DEPTH_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Admission {
     engine: Arc<dyn Engine>,
     metrics: Arc<IngestMetrics>,
+    door: Door,
 }
 
 impl Admission {
-    /// The way into this engine's queue.
+    /// The way into this engine's queue, through a door at which nothing happens.
     pub fn new(engine: Arc<dyn Engine>, metrics: IngestMetrics) -> Self {
-        let metrics = Arc::new(metrics);
-        Self { engine, metrics }
+        Self {
+            engine,
+            door: Door::plain(metrics.clone()),
+            metrics: Arc::new(metrics),
+        }
+    }
+
+    /// The same through this door.
+    #[must_use]
+    pub fn with_door(mut self, door: Door) -> Self {
+        self.door = door;
+        self
+    }
+
+    /// The door that listeners pass messages through.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Puts a batch into the queue, all of it or nothing, and returns how many events wait now.
@@ -57,6 +74,18 @@ impl Admission {
         let events = batch.len() as u64;
         let depth = self.engine.enqueue_with_rejects(batch, rejects).await?;
         self.metrics.listener(listener).accepted.inc_by(events);
+        self.set_depth(depth);
+        Ok(depth)
+    }
+
+    /// Puts events into the queue that MUTT made itself. Durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub(crate) async fn admit_own(&self, batch: Batch) -> Result<u64, EngineError> {
+        let events = batch.len() as u64;
+        let depth = self.engine.enqueue(batch).await?;
+        self.metrics.own_events.inc_by(events);
         self.set_depth(depth);
         Ok(depth)
     }

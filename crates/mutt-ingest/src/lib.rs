@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod datagrams;
+pub mod door;
 mod handshakes;
 pub mod http;
 pub mod metrics;
@@ -19,6 +20,7 @@ pub mod syslog_udp;
 
 pub use crate::http::{AdminConfig, HttpIngest, HttpOptions};
 pub use admission::Admission;
+pub use door::{Door, DoorOptions};
 pub use metrics::{IngestMetrics, Listener, ListenerMetrics, RejectReason};
 pub use pump::Overflow;
 pub use sockets::ListenError;

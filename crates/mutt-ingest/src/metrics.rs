@@ -2,7 +2,8 @@
 //! exported as 0 before its first event, and every handle is cached, so that counting is one atomic
 //! addition.
 //!
-//! For each listener: received = accepted + rejected + what is under way at the moment.
+//! For each listener: received = accepted + rejected + deduplicated + what is under way at the moment,
+//! which includes repeats that are held. Events that MUTT makes itself are counted for none.
 
 use mutt_engine::EngineError;
 use mutt_http::HandshakeFailure;
@@ -76,6 +77,8 @@ pub enum RejectReason {
     QueueFull,
     /// Over `ingest_max_rate`.
     RateLimit,
+    /// Over the sender's own limit, `sender_max_rate`.
+    Flood,
     /// Longer than is allowed.
     TooLarge,
     /// Nothing durable could be written to Redis.
@@ -94,12 +97,13 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Auth,
         Self::Json,
         Self::ValidationError,
         Self::QueueFull,
         Self::RateLimit,
+        Self::Flood,
         Self::TooLarge,
         Self::RedisError,
         Self::StoreError,
@@ -117,6 +121,7 @@ impl RejectReason {
             Self::ValidationError => "validation_error",
             Self::QueueFull => "queue_full",
             Self::RateLimit => "rate_limit",
+            Self::Flood => "flood",
             Self::TooLarge => "too_large",
             Self::RedisError => "redis_error",
             Self::StoreError => "store_error",
@@ -146,6 +151,12 @@ pub struct ListenerMetrics {
     pub parsed: Counter,
     /// Events that are durable in the queue. [`Admission`](crate::Admission) counts them.
     pub accepted: Counter,
+    /// Messages that became part of an event that stands for several.
+    pub deduplicated: Counter,
+    /// Repeats that no event stands for yet.
+    pub repeats_held: Gauge,
+    /// Events beyond their sender's limit that were kept and marked.
+    pub flood_marked: Counter,
     /// Messages that the kernel dropped before MUTT could read them.
     pub kernel_drops: Counter,
     /// Connections open now; 0 for listeners without connections.
@@ -168,6 +179,17 @@ impl ListenerMetrics {
     }
 }
 
+/// What is counted about names of addresses that are looked up in DNS.
+#[derive(Clone, Debug, Default)]
+pub struct NameMetrics {
+    /// Look-ups of an address whose name was known.
+    pub hits: Counter,
+    /// Look-ups of an address whose name was not known, or that has none.
+    pub misses: Counter,
+    /// Questions that wait for an answer.
+    pub outstanding: Gauge,
+}
+
 /// Every metric of the ingestor. Cloning it clones handles.
 #[derive(Clone, Debug)]
 pub struct IngestMetrics {
@@ -177,6 +199,12 @@ pub struct IngestMetrics {
     pub latency: Histogram,
     /// Requests refused by `ingest_max_rate`.
     pub rate_limit_hits: Counter,
+    /// Events that MUTT made itself.
+    pub own_events: Counter,
+    /// Senders that send more than their limit now.
+    pub floods: Gauge,
+    /// Names of addresses.
+    pub names: NameMetrics,
     success: Counter,
     failed: [Counter; RejectReason::ALL.len()],
     listeners: [ListenerMetrics; Listener::ALL.len()],
@@ -191,13 +219,22 @@ impl IngestMetrics {
         let (received, parsed, accepted, kernel_drops) =
             (by_listener(), by_listener(), by_listener(), by_listener());
         let connections = Family::<[(&str, &str); 1], Gauge>::default();
-        let refused = by_listener();
+        let (refused, deduplicated, flood_marked) = (by_listener(), by_listener(), by_listener());
+        let repeats_held = Family::<[(&str, &str); 1], Gauge>::default();
+        let names = Family::<[(&str, &str); 1], Counter>::default();
         let rejected = Family::<[(&str, &str); 2], Counter>::default();
         let handshakes = Family::<[(&str, &str); 2], Counter>::default();
         let metrics = Self {
             queue_depth: Gauge::default(),
             latency: Histogram::new(LATENCY_BUCKETS),
             rate_limit_hits: Counter::default(),
+            own_events: Counter::default(),
+            floods: Gauge::default(),
+            names: NameMetrics {
+                hits: names.get_or_create_owned(&[("result", "hit")]),
+                misses: names.get_or_create_owned(&[("result", "miss")]),
+                outstanding: Gauge::default(),
+            },
             success: requests.get_or_create_owned(&[("status", "success"), ("reason", "")]),
             failed: RejectReason::ALL.map(|reason| {
                 requests.get_or_create_owned(&[("status", "fail"), ("reason", reason.name())])
@@ -208,6 +245,9 @@ impl IngestMetrics {
                     received: received.get_or_create_owned(&label),
                     parsed: parsed.get_or_create_owned(&label),
                     accepted: accepted.get_or_create_owned(&label),
+                    deduplicated: deduplicated.get_or_create_owned(&label),
+                    repeats_held: repeats_held.get_or_create_owned(&label),
+                    flood_marked: flood_marked.get_or_create_owned(&label),
                     kernel_drops: kernel_drops.get_or_create_owned(&label),
                     connections: connections.get_or_create_owned(&label),
                     refused: refused.get_or_create_owned(&label),
@@ -263,6 +303,41 @@ impl IngestMetrics {
             "mutt_ingest_rejected",
             "Messages that were not taken",
             rejected,
+        );
+        registry.register(
+            "mutt_ingest_deduplicated",
+            "Messages that became part of an event that stands for several",
+            deduplicated,
+        );
+        registry.register(
+            "mutt_ingest_repeats_held",
+            "Repeats of messages that no event stands for yet",
+            repeats_held,
+        );
+        registry.register(
+            "mutt_ingest_flood_marked",
+            "Events beyond their sender's limit that were kept and marked",
+            flood_marked,
+        );
+        registry.register(
+            "mutt_ingest_flooding_senders",
+            "Senders that send more than their limit now",
+            metrics.floods.clone(),
+        );
+        registry.register(
+            "mutt_ingest_own_events",
+            "Events that MUTT made itself at the door",
+            metrics.own_events.clone(),
+        );
+        registry.register(
+            "mutt_ingest_names",
+            "Look-ups of senders' names in the answers of DNS",
+            names,
+        );
+        registry.register(
+            "mutt_ingest_names_outstanding",
+            "Questions to DNS that wait for an answer",
+            metrics.names.outstanding.clone(),
         );
         registry.register(
             "mutt_ingest_kernel_drops",

@@ -161,12 +161,18 @@ impl Outbox {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether everything is settled.
+    pub(crate) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
 
     fn is_full(&self) -> bool {
         self.under_way.len() >= self.depth
+    }
+
+    /// Whether a batch can be pushed.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.is_full()
     }
 
     /// Waits until there is room for a batch. Can be cancelled without harm.
@@ -177,7 +183,7 @@ impl Outbox {
     }
 
     /// Sends a batch on its way. There must be room. Never waits.
-    async fn push(&mut self, batch: Batch) {
+    pub(crate) async fn push(&mut self, batch: Batch) {
         debug_assert!(
             !self.is_full(),
             "a batch is pushed only where there is room"
@@ -201,12 +207,9 @@ impl Outbox {
 
     /// Waits until at least one batch is settled. Never ends while none is under way. Can be
     /// cancelled without harm.
-    async fn settled(&mut self) {
+    pub(crate) async fn settled(&mut self) {
         poll_fn(|cx| {
-            let before = self.under_way.len();
-            self.under_way
-                .retain_mut(|batch| batch.delivery.as_mut().poll(cx).is_pending());
-            if self.under_way.len() < before {
+            if self.settle(cx) {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -215,13 +218,40 @@ impl Outbox {
         .await;
     }
 
+    /// Forgets what is settled by now, without waiting.
+    pub(crate) async fn settle_now(&mut self) {
+        poll_fn(|cx| {
+            self.settle(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Whether any batch was settled.
+    fn settle(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = self.under_way.len();
+        self.under_way
+            .retain_mut(|batch| batch.delivery.as_mut().poll(cx).is_pending());
+        self.under_way.len() < before
+    }
+
     async fn all_settled(&mut self) {
         while !self.is_empty() {
             self.settled().await;
         }
     }
 
-    fn count_lost(&self, reason: RejectReason, events: u64) {
+    /// Ends deliveries that wait to try again, and counts what they hold.
+    pub(crate) async fn abandon(&mut self) {
+        self.give_up.cancel();
+        if timeout(LAST_ANSWER, self.all_settled()).await.is_err() {
+            let events = self.under_way.drain(..).map(|batch| batch.events).sum();
+            self.count_lost(RejectReason::StoreError, events);
+        }
+    }
+
+    /// Counts events that are given up.
+    pub(crate) fn count_lost(&self, reason: RejectReason, events: u64) {
         if events == 0 {
             return;
         }
@@ -448,11 +478,6 @@ async fn finish<I: Intake>(
         () = in_order => return,
         () = grace_over => {}
     }
-    // Deliveries that wait to try again end now, and count what they hold.
-    outbox.give_up.cancel();
-    if timeout(LAST_ANSWER, outbox.all_settled()).await.is_err() {
-        let events = outbox.under_way.drain(..).map(|batch| batch.events).sum();
-        outbox.count_lost(RejectReason::StoreError, events);
-    }
+    outbox.abandon().await;
     outbox.count_lost(RejectReason::StoreError, forming.batch.len() as u64);
 }

@@ -104,7 +104,7 @@ impl SyslogTcp {
             tls: options.tls,
         };
         let streams = Streams::bind(streams, admission.metrics())?;
-        let lines = SyslogLines::new(admission.metrics(), listener, options.max_line);
+        let lines = SyslogLines::new(&admission, listener, options.max_line);
         let syslog = Arc::new(Syslog {
             admission,
             listener,

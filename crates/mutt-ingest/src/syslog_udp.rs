@@ -220,7 +220,7 @@ impl UdpIntake {
             // One byte more than a message may have tells the parser that it is too long.
             datagrams: Datagrams::new((options.max_line + 1).min(MAX_DATAGRAM)),
             receipt: Receipt::now(),
-            lines: SyslogLines::new(admission.metrics(), Listener::SyslogUdp, options.max_line),
+            lines: SyslogLines::new(admission, Listener::SyslogUdp, options.max_line),
         }
     }
 }

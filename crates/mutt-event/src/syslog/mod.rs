@@ -85,6 +85,8 @@ pub struct Origin<'a> {
     pub zone: &'a TimeZone,
     /// The peer's name, for messages that name no host.
     pub host: Option<&'a str>,
+    /// Whether a host name in the message is believed; else the peer's name or address is the host.
+    pub believed: bool,
     /// What the operator calls this sender; written into the event.
     pub tags: &'a [Box<str>],
 }
@@ -100,6 +102,7 @@ impl Origin<'_> {
             frame: Notes::NONE,
             zone: &UTC,
             host: None,
+            believed: true,
             tags: &[],
         }
     }
@@ -136,8 +139,8 @@ impl Mnemonic<'_> {
 /// (the vendor's own where the text has one, else the priority's), `pri_severity` (the priority's
 /// where they differ), `facility` (its word, such as `local0`), `program`, `procid`, `msgid`,
 /// `mnemonic`, `structured_data` (an object of objects; a list where a name repeats), `sequence`,
-/// `device_time` (where the device's clock is not to be believed), `source`, `source_ip`, `tags`,
-/// `parse_notes`, and MUTT's own.
+/// `device_time` (where the device's clock is not to be believed), `claimed_hostname` (where the
+/// peer's word is not), `source`, `source_ip`, `tags`, `parse_notes`, and MUTT's own.
 ///
 /// A time without a zone that names an hour which comes twice is the one nearer to the receipt; an
 /// hour that never comes is read as if clocks had not been put forward.
@@ -314,7 +317,7 @@ fn write(
 ) {
     out.reserve(whole.len() + 512);
     let mut element = ElementWriter::new(out);
-    match message.host.or(origin.host) {
+    match message.host.filter(|_| origin.believed).or(origin.host) {
         Some(host) if !host.is_empty() => element.text("hostname", host),
         _ => element.address("hostname", origin.peer),
     }
@@ -356,6 +359,11 @@ fn write(
     }
     if let Some(data) = &message.data {
         element.raw_with("structured_data", |out| data.write_json(out));
+    }
+    if !origin.believed
+        && let Some(host) = message.host
+    {
+        element.text("claimed_hostname", host);
     }
     element.text("source", Source::Syslog.name());
     element.address("source_ip", origin.peer);

@@ -110,7 +110,7 @@ impl Relp {
         };
         let streams = Streams::bind(streams, admission.metrics())?;
         let terms = Arc::new(Terms {
-            lines: SyslogLines::new(admission.metrics(), Listener::Relp, options.max_line),
+            lines: SyslogLines::new(&admission, Listener::Relp, options.max_line),
             admission,
             max_line: options.max_line,
             grace: options.grace,

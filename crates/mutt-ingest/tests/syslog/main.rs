@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
 mod clients;
+mod door;
 mod pki;
 mod relp;
 mod support;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mutt_engine::embedded::{Embedded, Mode};
-use mutt_engine::{EventClaim, EventQueue};
+use mutt_engine::{Dynamic, EventClaim, EventQueue};
 use mutt_http::{HandshakeFailure, Tls};
 use mutt_ingest::metrics::IngestMetrics;
 use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
-use mutt_ingest::{Admission, Listener, RejectReason};
+use mutt_ingest::{Admission, Door, DoorOptions, Listener, RejectReason};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,23 @@ impl Bed {
         let engine = Embedded::open(data.path(), Mode::Server).unwrap();
         let metrics = IngestMetrics::register(&mut Registry::default());
         let admission = Admission::new(engine.clone(), metrics);
+        Self::of(engine, admission, data)
+    }
+
+    /// With a door that works, and what changes its dynamic settings.
+    pub fn with_door(options: DoorOptions) -> (Self, watch::Sender<Arc<Dynamic>>, JoinHandle<()>) {
+        let data = TempDir::new().unwrap();
+        let engine = Embedded::open(data.path(), Mode::Server).unwrap();
+        let metrics = IngestMetrics::register(&mut Registry::default());
+        let door = Door::open(options, metrics.clone()).unwrap();
+        let admission = Admission::new(engine.clone(), metrics).with_door(door.clone());
+        let bed = Self::of(engine, admission.clone(), data);
+        let (dynamic, followed) = watch::channel(Arc::default());
+        let task = tokio::spawn(door.run(admission, followed, bed.stop.clone(), PATIENCE));
+        (bed, dynamic, task)
+    }
+
+    fn of(engine: Arc<Embedded>, admission: Admission, data: TempDir) -> Self {
         let stop = CancellationToken::new();
         Self {
             engine,
@@ -144,6 +162,14 @@ impl Bed {
             .metrics()
             .listener(listener)
             .rejected(reason)
+            .get()
+    }
+
+    pub fn deduplicated(&self, listener: Listener) -> u64 {
+        self.admission
+            .metrics()
+            .listener(listener)
+            .deduplicated
             .get()
     }
 

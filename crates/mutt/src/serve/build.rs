@@ -15,7 +15,7 @@ use mutt_forwarder::{
     RemediationMetrics, RemediationOptions,
 };
 use mutt_http::{HttpMetrics, Limits, Tls, role_router, state_router};
-use mutt_ingest::IngestMetrics;
+use mutt_ingest::{Door, IngestMetrics};
 use mutt_ui::Ui;
 use mutt_web::{LoginLinks, WebMetrics};
 use prometheus_client::registry::Registry;
@@ -55,6 +55,7 @@ pub(super) struct Started {
     pub(super) alerter: Option<AlerterHandle>,
     /// The certificates of all listeners.
     pub(super) tls: Vec<Arc<Tls>>,
+    pub(super) door: Option<Door>,
     pub(super) counters: Counters,
 }
 
@@ -152,7 +153,10 @@ impl Build<'_> {
             let router = self.webui(base, statics, metrics, registry.clone());
             self.serve(settings.server_port_webui, Role::Webui, router)?;
         }
+        let door = ingest.as_ref().map(|metrics| self.door(metrics));
+        let door = door.transpose()?;
         let reporter = Reporter {
+            door: door.clone(),
             engine: self.engine.clone(),
             process: self.process.clone(),
             pod: self.pod.clone(),
@@ -162,12 +166,13 @@ impl Build<'_> {
         self.spawn(reporter.run(self.stop.clone()));
         // The doors open last: who can send can also see what becomes of it.
         let mut tls = Vec::new();
-        if let Some(metrics) = ingest {
-            tls = self.doors(context, metrics, registry)?;
+        if let (Some(metrics), Some(door)) = (ingest, door.clone()) {
+            tls = self.doors(context, metrics, door, registry)?;
         }
         Ok(Started {
             alerter,
             tls,
+            door,
             counters,
         })
     }

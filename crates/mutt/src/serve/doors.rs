@@ -14,7 +14,7 @@ use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
-use mutt_ingest::{Admission, IngestMetrics};
+use mutt_ingest::{Admission, Door, DoorOptions, IngestMetrics};
 use prometheus_client::registry::Registry;
 
 use super::Role;
@@ -32,9 +32,17 @@ impl Build<'_> {
         &self,
         context: &Context,
         metrics: IngestMetrics,
+        door: Door,
         registry: Arc<Registry>,
     ) -> Outcome<Vec<Arc<Tls>>> {
-        let admission = Admission::new(self.engine.clone(), metrics);
+        let admission = Admission::new(self.engine.clone(), metrics).with_door(door.clone());
+        let grace = Duration::from_secs(self.settings.shutdown_grace_seconds);
+        self.spawn(door.run(
+            admission.clone(),
+            self.dynamic.clone(),
+            self.stop.clone(),
+            grace,
+        ));
         {
             let (admission, dynamic, stop) =
                 (admission.clone(), self.dynamic.clone(), self.stop.clone());
@@ -47,6 +55,17 @@ impl Build<'_> {
         self.relp(&admission, &mut certificates)?;
         self.http(context, admission, registry, &mut certificates)?;
         Ok(certificates)
+    }
+
+    /// What happens to events whichever listener they come through.
+    pub(super) fn door(&self, metrics: &IngestMetrics) -> Outcome<Door> {
+        let settings = self.settings;
+        let options = DoorOptions {
+            senders_file: settings.senders_file.clone(),
+            hosts_file: settings.hosts_file.clone(),
+            reverse_dns: settings.reverse_dns,
+        };
+        Door::open(options, metrics.clone()).map_err(Failure::problem)
     }
 
     fn syslog_udp(&self, admission: &Admission) -> Outcome {

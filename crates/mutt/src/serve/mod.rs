@@ -24,6 +24,7 @@ use mutt_engine::{Engine, FlowCounts, WorkerKind, Workers as _, dynamic};
 use mutt_forwarder::sink::{FixedKeys, Identity};
 use mutt_forwarder::{MoogOptions, MoogSink, Shape};
 use mutt_http::{About, HttpMetrics, Keys, Tls};
+use mutt_ingest::Door;
 use mutt_web::LoginLinks;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -204,6 +205,7 @@ pub struct Server {
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
     tls: Vec<Arc<Tls>>,
+    door: Option<Door>,
     counters: Counters,
     grace: Duration,
 }
@@ -309,6 +311,7 @@ impl Server {
             sink,
             alerter: started.alerter,
             tls: started.tls,
+            door: started.door,
             counters: started.counters,
             grace: Duration::from_secs(settings.shutdown_grace_seconds),
         })
@@ -326,7 +329,8 @@ impl Server {
         self.counters.flow()
     }
 
-    /// SIGHUP: secrets, the sink's settings, certificates, rules, hosts and teams are read again.
+    /// SIGHUP: secrets, the sink's settings, certificates, the files of the door, rules, hosts and teams
+    /// are read again.
     async fn reload(&self, context: &Context) {
         if let Err(error) = self.secrets.reload().await {
             tracing::error!(%error, "not every secret could be read; the last known ones hold");
@@ -334,6 +338,10 @@ impl Server {
         self.keys.set(&self.secrets.current());
         if let Err(error) = self.sink.configure(moog_options(&context.loaded.settings)) {
             tracing::error!(%error, "the sink's settings stay as they are");
+        }
+        if let Some(door) = self.door.clone() {
+            // They may lie on a network file system that hangs.
+            let _ = tokio::task::spawn_blocking(move || door.reload()).await;
         }
         for tls in &self.tls {
             if let Err(error) = tls.reload() {

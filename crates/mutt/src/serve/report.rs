@@ -10,7 +10,7 @@ use mutt_alerter::AlerterMetrics;
 use mutt_engine::reports::SinkReport;
 use mutt_engine::{Engine, FlowCounts, ProcessReport};
 use mutt_forwarder::Tally;
-use mutt_ingest::{IngestMetrics, Listener, RejectReason};
+use mutt_ingest::{Door, IngestMetrics, Listener, RejectReason};
 use tokio_util::sync::CancellationToken;
 
 use super::Role;
@@ -22,6 +22,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const LIFETIME: Duration = Duration::from_secs(15);
 /// How long telling may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Senders that flood, told of.
+const FLOODS: usize = 20;
 /// Hosts that are told of.
 const BUSY_HOSTS: usize = 20;
 /// Problems that are told of, and the characters of each.
@@ -93,6 +95,7 @@ pub(super) struct Reporter {
     pub(super) pod: Arc<str>,
     pub(super) roles: Vec<Role>,
     pub(super) counters: Counters,
+    pub(super) door: Option<Door>,
 }
 
 impl Reporter {
@@ -127,6 +130,11 @@ impl Reporter {
             problems,
             sink: self.process.sink(),
             busy_hosts: self.process.busy_hosts(BUSY_HOSTS),
+            listeners: Vec::new(),
+            floods: self
+                .door
+                .as_ref()
+                .map_or_else(Vec::new, |door| door.floods(FLOODS)),
         }
     }
 
