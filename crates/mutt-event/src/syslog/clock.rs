@@ -34,11 +34,6 @@ impl<'a> Clock<'a> {
         self.received_at
     }
 
-    /// As if the sender's zone were UTC.
-    pub fn in_utc(self) -> Self {
-        Self { zone: None, ..self }
-    }
-
     /// Whether the sender's zone is another than UTC.
     pub fn has_zone(self) -> bool {
         self.zone.is_some()

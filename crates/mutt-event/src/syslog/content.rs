@@ -18,6 +18,8 @@ pub(super) fn read<'a>(
     clock: Clock<'_>,
     message: &mut Message<'a>,
 ) {
+    // Infoblox leaves the tag out.
+    let content = content.strip_prefix("-: ").unwrap_or(content);
     message.text = content;
     let (severity, content) = severity_word(content);
     if let Some(tag) = tag(content)

@@ -51,9 +51,7 @@ pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'
                 None => break,
             }
         }
-        if let Some(behind) = vendor::watchguard::behind_serial(content, clock, message) {
-            content = behind;
-        }
+        let content = vendor::watchguard::behind_serial(content).unwrap_or(content);
         return content::read(content, style == Style::Rfc, clock, message);
     }
     if let Some(content) = vendor::host_first(start, clock, message) {
@@ -168,6 +166,7 @@ fn inner<'a>(
     }
     let told = is_message(rest)
         || vendor::windows::is_snare(rest)
+        || vendor::watchguard::behind_serial(rest).is_some()
         || vendor::citrix::is_message(rest)
         || tag(severity_word(rest).1).is_some_and(|tag| match style {
             Style::Colon => tag.procid.is_some() || device.program.is_some(),
@@ -201,14 +200,17 @@ fn may_be_header(content: &str) -> bool {
 }
 
 /// The header that a device wrote into the message of an RFC 5424 relay; what follows it. Only a
-/// Cisco message is taken for one.
+/// Cisco message is taken for one: programs write lines of other programs into theirs.
 pub(super) fn behind_rfc5424<'a>(
     content: &'a str,
     clock: Clock<'_>,
     message: &mut Message<'a>,
 ) -> Option<&'a str> {
-    let (rest, _) = inner(content, clock, message)?;
-    Some(rest)
+    if !content.contains(": %") {
+        return None;
+    }
+    let (rest, style) = inner(content, clock, message)?;
+    (style == Style::Colon).then_some(rest)
 }
 
 /// Cisco's `29: `, or two numbers as NX-OS's `101 21: `, or one behind the other as IOS's `29: 000047: `.
@@ -307,7 +309,7 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> (&'a str, St
     };
     let rest = rest.trim_start_matches(' ');
     let host = match word.strip_suffix(':') {
-        Some(host) if vendor::storage::is_node(rest, host) => host,
+        Some(host) if vendor::storage::is_node(rest, host) || vendor::dell::is_unit(rest) => host,
         None if tag(text).is_none() => word,
         _ => return (text, Style::Rfc),
     };

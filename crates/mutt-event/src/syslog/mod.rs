@@ -228,20 +228,61 @@ fn parse<'a>(text: &'a str, clock: Clock<'_>) -> Message<'a> {
         }
         None => rest,
     };
-    if rfc5424::parse(rest, clock, &mut message) {
-        if let Some(content) = legacy::behind_rfc5424(message.text, clock, &mut message) {
-            message.text = content;
-            // A relay took Cisco's counter for a program.
-            if let Some(number) = message.program.filter(|word| is_number(word)) {
-                message.program = None;
-                message.sequence.get_or_insert(number);
-            }
-        }
-        vendor::refine_rfc5424(clock, &mut message);
-    } else {
+    let (relayed, rest) = original_address(rest);
+    if !rfc5424::parse(rest, clock, &mut message) {
         legacy::parse(rest, clock, &mut message);
+        message.host = message.host.or(relayed);
+        return message;
     }
+    if let Some(device) = device_message(clock, &message) {
+        return device;
+    }
+    if let Some(content) = legacy::behind_rfc5424(message.text, clock, &mut message) {
+        message.text = content;
+        // A relay took Cisco's counter for a program.
+        if let Some(number) = message.program.filter(|word| is_number(word)) {
+            message.program = None;
+            message.sequence.get_or_insert(number);
+        }
+    }
+    vendor::refine_rfc5424(clock, &mut message);
     message
+}
+
+/// The address in `Original Address=192.0.2.10 …`, which Kiwi and others put in front of what they
+/// relay; what follows it.
+fn original_address(text: &str) -> (Option<&str>, &str) {
+    let relayed = text
+        .strip_prefix("Original Address=")
+        .and_then(|rest| rest.split_once(' '))
+        .filter(|(address, _)| address.parse::<IpAddr>().is_ok());
+    match relayed {
+        Some((address, rest)) => (Some(address), rest),
+        None => (None, text),
+    }
+}
+
+/// The whole message of a device, with its priority, in the message of a relay; the relay's words
+/// fill what it leaves out. `None` where it has no header, because a text may begin as a priority
+/// does.
+fn device_message<'a>(clock: Clock<'_>, relay: &Message<'a>) -> Option<Message<'a>> {
+    let (Some(number), rest) = bracketed(relay.text)? else {
+        return None;
+    };
+    let mut device = Message::default();
+    if rfc5424::parse(rest, clock, &mut device) {
+        vendor::refine_rfc5424(clock, &mut device);
+    } else {
+        legacy::parse(rest, clock, &mut device);
+        if device.time.is_none() && device.device_time.is_none() && device.host.is_none() {
+            return None;
+        }
+    }
+    device.set_priority(number);
+    device.host = device.host.or(relay.host);
+    device.time = device.time.or(relay.time);
+    device.notes = device.notes.union(relay.notes);
+    Some(device)
 }
 
 /// A relay's octet count in front of a datagram.

@@ -61,6 +61,14 @@ pub(super) fn zone<'a>(text: &'a [u8], notes: &mut Notes) -> (Zone, &'a [u8]) {
     zone_name(text, notes).unwrap_or((Zone::Unwritten, text))
 }
 
+/// The zone that a word alone means: an offset or a name.
+pub(super) fn named(word: &str) -> Zone {
+    if let Some((seconds, _)) = offset(word.as_bytes()) {
+        return Zone::Ahead(seconds);
+    }
+    known(word.as_bytes()).unwrap_or(Zone::Unwritten)
+}
+
 /// A zone's name behind a blank, and what follows it. A word that is not known is only taken for a
 /// zone where a colon follows, as Cisco writes it; else it is the host.
 fn zone_name<'a>(text: &'a [u8], notes: &mut Notes) -> Option<(Zone, &'a [u8])> {
@@ -80,6 +88,18 @@ fn zone_name<'a>(text: &'a [u8], notes: &mut Notes) -> Option<(Zone, &'a [u8])> 
     {
         return Some((Zone::Ahead(seconds), rest));
     }
+    match known(name) {
+        Some(zone) => matches!(rest.first(), None | Some(b' ' | b':')).then_some((zone, rest)),
+        None if rest.first() == Some(&b':') => {
+            notes.add(Note::UnknownZone);
+            Some((Zone::Unwritten, rest))
+        }
+        None => None,
+    }
+}
+
+/// What a zone's name means.
+fn known(name: &[u8]) -> Option<Zone> {
     let (hours, minutes) = match name {
         b"UTC" | b"GMT" | b"WET" => (0, 0),
         b"CET" | b"BST" | b"WEST" | b"WAT" => (1, 0),
@@ -105,18 +125,10 @@ fn zone_name<'a>(text: &'a [u8], notes: &mut Notes) -> Option<(Zone, &'a [u8])> 
         b"AKST" => (-9, 0),
         b"HST" => (-10, 0),
         // China and the middle of North America; India and Israel.
-        b"CST" => return followed(Zone::Either([-6 * HOUR, 8 * HOUR]), rest),
-        b"AST" => return followed(Zone::Either([-4 * HOUR, 3 * HOUR]), rest),
-        b"IST" => return followed(Zone::Either([2 * HOUR, 5 * HOUR + HOUR / 2]), rest),
-        _ if rest.first() == Some(&b':') => {
-            notes.add(Note::UnknownZone);
-            return Some((Zone::Unwritten, rest));
-        }
+        b"CST" => return Some(Zone::Either([-6 * HOUR, 8 * HOUR])),
+        b"AST" => return Some(Zone::Either([-4 * HOUR, 3 * HOUR])),
+        b"IST" => return Some(Zone::Either([2 * HOUR, 5 * HOUR + HOUR / 2])),
         _ => return None,
     };
-    followed(Zone::Ahead(hours * HOUR + minutes * 60), rest)
-}
-
-fn followed(zone: Zone, rest: &[u8]) -> Option<(Zone, &[u8])> {
-    matches!(rest.first(), None | Some(b' ' | b':')).then_some((zone, rest))
+    Some(Zone::Ahead(hours * HOUR + minutes * 60))
 }

@@ -2,6 +2,11 @@
 
 use super::super::{Message, Mnemonic};
 
+/// Whether a text begins with the unit of a stack of OS9: `%STKUNIT1-M:CP %SNMP-6-…`.
+pub(in super::super) fn is_unit(text: &str) -> bool {
+    text.starts_with("%STKUNIT")
+}
+
 /// Takes the message's id from
 /// `Severity: Informational, Category: Audit, MessageID: USR0030, Message: text`. The severity stays
 /// the priority's, because the words are iDRAC's own.

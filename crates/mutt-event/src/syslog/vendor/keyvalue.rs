@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::super::clock::Clock;
 use super::super::notes::Note;
+use super::super::zone::{self, Zone};
 use super::super::{Message, Mnemonic, is_host};
 use crate::{Severity, time};
 
@@ -20,7 +21,7 @@ pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a
             "time" => time = Some(value),
             // Sophos, from version 18 on.
             "timestamp" if time.is_none() => time = Some(value),
-            "tz" => zone = Some(value),
+            "tz" | "timezone" => zone = Some(value),
             "eventtime" => epoch = Some(value),
             // The device itself, whatever a relay's header says.
             "devname" if is_host(value) => message.host = Some(value),
@@ -40,11 +41,11 @@ pub(super) fn read<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'a
     }
     let written = match (date, time) {
         (Some(date), Some(time)) => {
-            let offset = zone.and_then(|zone| time::offset(zone.as_bytes()));
-            match (offset, epoch.and_then(epoch_time)) {
+            let zone = zone.map_or(Zone::Unwritten, zone::named);
+            match (zone, epoch.and_then(epoch_time)) {
                 // Without a zone, only the other one says when that was.
-                (None, Some(time)) => Some(time),
-                _ => date_and_time(date, time, offset.map(|(offset, _)| offset), clock),
+                (Zone::Unwritten, Some(time)) => Some(time),
+                (zone, _) => date_and_time(date, time, zone, clock),
             }
         }
         (None, Some(time)) => one_time(time, clock),
@@ -66,12 +67,7 @@ fn severity(word: &str) -> Option<Severity> {
     }
 }
 
-fn date_and_time(
-    date: &str,
-    time: &str,
-    offset: Option<i64>,
-    clock: Clock<'_>,
-) -> Option<Timestamp> {
+fn date_and_time(date: &str, time: &str, zone: Zone, clock: Clock<'_>) -> Option<Timestamp> {
     let mut text = [0; 32];
     let length = 11 + time.len();
     text.get_mut(..length)?;
@@ -81,7 +77,7 @@ fn date_and_time(
     let (civil, None, []) = time::read_civil(&text[..length])? else {
         return None;
     };
-    clock.moment(&civil, offset)
+    zone.moment(&civil, true, clock)
 }
 
 fn one_time(text: &str, clock: Clock<'_>) -> Option<Timestamp> {

@@ -8,7 +8,7 @@ mod aruba;
 mod cef;
 pub(super) mod cisco;
 pub(super) mod citrix;
-mod dell;
+pub(super) mod dell;
 mod f5;
 pub(super) mod huawei;
 mod juniper;

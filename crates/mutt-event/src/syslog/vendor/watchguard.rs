@@ -1,25 +1,16 @@
 //! `WatchGuard` Firebox.
 
-use super::super::clock::Clock;
 use super::super::content::tag;
-use super::super::{Message, Mnemonic, stamp};
+use super::super::{Message, Mnemonic};
 
-/// Takes the tag from `801234567891A (2026-11-21T13:00:04) firewall: msg_id="3000-0148" Deny …`, which
-/// stands behind a host; the text behind it. The time in brackets is UTC.
-pub(in super::super) fn behind_serial<'a>(
-    content: &'a str,
-    clock: Clock<'_>,
-    message: &mut Message<'a>,
-) -> Option<&'a str> {
-    let (serial, rest) = content.split_once(" (")?;
-    let (time, rest) = rest.split_once(") ")?;
+/// The content of `801234567891A (2026-11-21T13:00:04) firewall: msg_id="3000-0148" Deny …`,
+/// which stands behind a host. The time is the header's once more.
+pub(in super::super) fn behind_serial(content: &str) -> Option<&str> {
+    let (serial, rest) = content.split_once(' ')?;
+    let (time, rest) = rest.strip_prefix('(')?.split_once(") ")?;
     let plain = serial.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if !plain || serial.len() > 20 || tag(rest).is_none() {
-        return None;
-    }
-    let stamp = stamp::read(time, clock.in_utc())?;
-    message.time = stamp.time;
-    Some(rest)
+    let is_time = time.starts_with(|c: char| c.is_ascii_digit());
+    (plain && is_time && serial.len() <= 20 && tag(rest).is_some()).then_some(rest)
 }
 
 /// Takes the id in front of the text.
