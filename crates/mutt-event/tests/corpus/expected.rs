@@ -3,15 +3,12 @@
 //! The lines come from vendors' documents and not from this parser: a line that is read wrongly is
 //! listed here, and more than a few of them fail the test. None may be lost or lose text.
 
-#![allow(clippy::unwrap_used, reason = "a test ends where something is missing")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use support::{Line, event_of};
+
+use super::support::{self, Line, event_of};
 
 /// Of a hundred lines, how many must be read as expected in every field.
 const RIGHT: f64 = 98.0;
