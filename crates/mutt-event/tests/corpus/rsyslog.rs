@@ -15,7 +15,7 @@ use super::support::{self, Line, event_of};
 
 /// How many lines are on their way at once: fewer than any socket's buffer holds.
 const WINDOW: usize = 50;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The tag of the messages that stand between the lines, with the line's number.
 const MARKER: &str = "corpus-marker";
 
@@ -160,11 +160,10 @@ fn fields(line: &Line, event: &Value, properties: Option<&Value>) -> Vec<Field> 
         );
     }
     if let Some(severity) = expect.severity {
-        let severity = severity.to_string();
         field(
             "severity",
-            event["syslog_severity"].to_string() == severity,
-            theirs("severity") == severity,
+            event["syslog_severity"] == severity,
+            theirs("severity") == severity.to_string(),
         );
     }
     if let Some(program) = &expect.program {
