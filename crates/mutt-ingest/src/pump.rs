@@ -112,7 +112,8 @@ pub(crate) enum Filled {
 /// Where messages come from.
 pub(crate) trait Intake: Send {
     /// Reads until the batch is full or the source has no more at the moment. `Pending` only when
-    /// nothing at all was read; the task is woken when there is more.
+    /// nothing at all was read and the batch has nothing new in it; the task is woken when there is
+    /// more.
     ///
     /// # Errors
     /// The source is broken; what came before is in the batch.

@@ -222,8 +222,10 @@ impl<S: AsyncRead + Unpin + Send> Intake for StreamIntake<S> {
         context: &mut Context<'_>,
         forming: &mut Forming,
     ) -> Poll<io::Result<Filled>> {
+        let before = forming.len();
         let mut any = false;
         loop {
+            // What the last batch had no room for may be all there is, with nothing to read behind it.
             if !self.split(true, forming) {
                 return Poll::Ready(Ok(Filled::Full));
             }
@@ -235,7 +237,9 @@ impl<S: AsyncRead + Unpin + Send> Intake for StreamIntake<S> {
                 }
                 Poll::Ready(Ok(false)) => return Poll::Ready(Ok(Filled::End)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if any => return Poll::Ready(Ok(Filled::Some)),
+                Poll::Pending if any || forming.len() > before => {
+                    return Poll::Ready(Ok(Filled::Some));
+                }
                 Poll::Pending => {
                     // The sender may stay silent for hours in the middle of a message.
                     self.buffer.shrink_to_fit();

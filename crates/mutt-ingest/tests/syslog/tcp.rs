@@ -188,6 +188,20 @@ async fn garbage_harms_nobody() {
 }
 
 #[tokio::test]
+async fn the_last_of_many_messages_do_not_wait_for_more_to_come() {
+    let mut bed = Bed::new();
+    let (addr, listener) = bed.tcp(|_| {});
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    // Several batches in one read, the last of them not full; then silence.
+    let count = 2_500;
+    stream.write_all(numbered(count).as_bytes()).await.unwrap();
+    let messages = bed.messages(count).await;
+    assert_eq!(messages[count - 1], format!("number {}", count - 1));
+    drop(stream);
+    bed.stop(listener).await;
+}
+
+#[tokio::test]
 async fn two_hundred_connections_each_keep_their_order() {
     let mut bed = Bed::new();
     let (addr, listener) = bed.tcp(|_| {});
