@@ -1,5 +1,6 @@
 //! Fuzzing of every parser with the stable compiler.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -32,19 +33,58 @@ pub fn run(seconds: u32) -> Result<()> {
     for target in targets {
         let work = target_dir.join("work").join(&target);
         std::fs::create_dir_all(&work)?;
-        run_it(
-            Command::new(target_dir.join(&host).join("release").join(&target))
-                .arg(format!("-max_total_time={seconds}"))
-                .args([
-                    "-max_len=4096",
-                    "-rss_limit_mb=1024",
-                    "-print_final_stats=0",
-                    "-verbosity=0",
-                ])
-                .current_dir(&work),
-        )
-        .with_context(|| format!("{target} found something; see {}", work.display()))?;
+        let mut command = Command::new(target_dir.join(&host).join("release").join(&target));
+        command
+            .arg(format!("-max_total_time={seconds}"))
+            .args([
+                "-max_len=4096",
+                "-rss_limit_mb=1024",
+                "-print_final_stats=0",
+                "-verbosity=0",
+            ])
+            .current_dir(&work);
+        let dictionary = fuzz.join("dictionaries").join(format!("{target}.dict"));
+        if dictionary.exists() {
+            command.arg(format!("-dict={}", dictionary.display()));
+        }
+        if target == "syslog" {
+            // What is found goes to the first directory, the others are only read.
+            let (found, seeds) = (work.join("found"), work.join("seeds"));
+            std::fs::create_dir_all(&found)?;
+            seed_with_corpus(&seeds)?;
+            command.arg(found).arg(seeds);
+        }
+        run_it(&mut command)
+            .with_context(|| format!("{target} found something; see {}", work.display()))?;
     }
+    Ok(())
+}
+
+/// Writes the lines of `tests/corpus`, each a file of its own, behind the byte with which the target
+/// chooses zone and limit.
+fn seed_with_corpus(seeds: &Path) -> Result<()> {
+    std::fs::create_dir_all(seeds)?;
+    let mut number = 0;
+    for entry in std::fs::read_dir(root().join("tests/corpus"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path)?;
+        // Literal strings of TOML: what stands there is what is meant.
+        let written = text.lines().filter_map(|line| {
+            let line = line.strip_prefix("text = '")?;
+            line.strip_suffix('\'')
+        });
+        for line in written {
+            std::fs::write(
+                seeds.join(number.to_string()),
+                [b"\0", line.as_bytes()].concat(),
+            )?;
+            number += 1;
+        }
+    }
+    anyhow::ensure!(number > 0, "tests/corpus has no lines");
     Ok(())
 }
 
