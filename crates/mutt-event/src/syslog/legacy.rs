@@ -43,6 +43,7 @@ pub(super) fn parse<'a>(text: &'a str, clock: Clock<'_>, message: &mut Message<'
             if content.starts_with('1') && rfc5424::parse(content, clock, message) {
                 message.host = message.host.or(host);
                 message.notes.remove(Note::NoYear);
+                message.notes.add(Note::Relayed);
                 return vendor::refine_rfc5424(clock, message);
             }
             message.notes = notes;
@@ -180,6 +181,7 @@ fn inner<'a>(
         message.time = device.time;
     }
     message.notes = message.notes.union(device.notes);
+    message.notes.add(Note::Relayed);
     message.device_time = device.device_time.or(message.device_time);
     message.host = device.host.or(message.host);
     message.program = device.program.or(message.program);

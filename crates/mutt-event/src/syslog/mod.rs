@@ -231,7 +231,10 @@ fn parse<'a>(text: &'a str, clock: Clock<'_>) -> Message<'a> {
     let (relayed, rest) = original_address(rest);
     if !rfc5424::parse(rest, clock, &mut message) {
         legacy::parse(rest, clock, &mut message);
-        message.host = message.host.or(relayed);
+        if relayed.is_some() {
+            message.notes.add(Note::Relayed);
+            message.host = message.host.or(relayed);
+        }
         return message;
     }
     if let Some(device) = device_message(clock, &message) {
@@ -282,6 +285,7 @@ fn device_message<'a>(clock: Clock<'_>, relay: &Message<'a>) -> Option<Message<'
     device.host = device.host.or(relay.host);
     device.time = device.time.or(relay.time);
     device.notes = device.notes.union(relay.notes);
+    device.notes.add(Note::Relayed);
     Some(device)
 }
 

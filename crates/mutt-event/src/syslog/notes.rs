@@ -34,11 +34,16 @@ pub enum Note {
     Bom,
     /// Nothing in it.
     Empty,
+    /// A name of a time zone that several countries use, or a date whose day and month could be
+    /// either: read as what is nearest to the time of receipt.
+    AmbiguousTime,
+    /// A relay put a header of its own in front of the device's: the device's host and time count.
+    Relayed,
 }
 
 impl Note {
     /// All notes.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NoPri,
         Self::BadPri,
         Self::NoHost,
@@ -53,6 +58,8 @@ impl Note {
         Self::UnexpectedFraming,
         Self::Bom,
         Self::Empty,
+        Self::AmbiguousTime,
+        Self::Relayed,
     ];
 
     /// The name in `parse_notes` and in metrics.
@@ -72,6 +79,8 @@ impl Note {
             Self::UnexpectedFraming => "unexpected_framing",
             Self::Bom => "bom",
             Self::Empty => "empty",
+            Self::AmbiguousTime => "ambiguous_time",
+            Self::Relayed => "relayed",
         }
     }
 }

@@ -64,6 +64,20 @@ fn without_weekday(text: &str) -> &str {
     }
 }
 
+/// The moment meant, with a note where the name of the zone means several.
+fn moment(
+    zone: Zone,
+    civil: &Civil,
+    year: bool,
+    clock: Clock<'_>,
+    notes: &mut Notes,
+) -> Option<Timestamp> {
+    if zone.is_ambiguous(clock) {
+        notes.add(Note::AmbiguousTime);
+    }
+    zone.moment(civil, year, clock)
+}
+
 fn blanks(text: &[u8]) -> Option<&[u8]> {
     let rest = text.trim_ascii_start();
     (rest.len() < text.len()).then_some(rest)
@@ -129,8 +143,9 @@ fn month_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
     if stated.is_none() {
         notes.add(Note::NoYear);
     }
+    let time = moment(zone, &civil, stated.is_some(), clock, &mut notes)?;
     Some(Stamp {
-        time: Some(zone.moment(&civil, stated.is_some(), clock)?),
+        time: Some(time),
         notes,
         rest: rest_of(text, rest),
     })
@@ -153,8 +168,9 @@ fn year_first<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         second,
         nanosecond,
     };
+    let time = moment(zone, &civil, true, clock, &mut notes)?;
     Some(Stamp {
-        time: Some(zone.moment(&civil, true, clock)?),
+        time: Some(time),
         notes,
         rest: rest_of(text, rest),
     })
@@ -174,8 +190,9 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
             Some(offset) => (Zone::Ahead(offset), rest),
             None => zone(rest, &mut notes),
         };
+        let time = moment(zone, &civil, true, clock, &mut notes)?;
         return Some(Stamp {
-            time: Some(zone.moment(&civil, true, clock)?),
+            time: Some(time),
             notes,
             rest: rest_of(text, rest),
         });
@@ -201,8 +218,9 @@ fn iso<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         second,
         nanosecond,
     };
+    let time = moment(zone, &civil, true, clock, &mut notes)?;
     Some(Stamp {
-        time: Some(zone.moment(&civil, true, clock)?),
+        time: Some(time),
         notes,
         rest: rest_of(text, rest),
     })
@@ -229,6 +247,9 @@ fn slashed<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp<'a>> {
         };
         zone.moment(&civil, true, clock)
     };
+    if first != second && first.max(second) <= 12 {
+        notes.add(Note::AmbiguousTime);
+    }
     let time = [(first, second), (second, first)]
         .into_iter()
         .filter_map(at)
@@ -257,8 +278,9 @@ pub(super) fn year_and_name<'a>(text: &'a str, clock: Clock<'_>) -> Option<Stamp
         second,
         nanosecond,
     };
+    let time = moment(zone, &civil, true, clock, &mut notes)?;
     Some(Stamp {
-        time: Some(zone.moment(&civil, true, clock)?),
+        time: Some(time),
         notes,
         rest: rest_of(text, rest),
     })

@@ -53,10 +53,10 @@ const LINES: &[Row] = &[
     // A relay's header in front of the device's own
     ("<189>Nov 21 13:00:04 core1 733: *Nov 21 13:00:03.776: %SYS-5-CONFIG_I: Configured from console",
      "core1", "%SYS-5-CONFIG_I: Configured from console", "%SYS-5-CONFIG_I", 5, "2026-11-21T13:00:03.776Z",
-     &["no_year", "clock_not_set"]),
+     &["no_year", "clock_not_set", "relayed"]),
     ("<189>Nov 21 13:00:04 core1 733: *Mar  1 00:00:01.000: %SYS-5-CONFIG_I: Configured from console",
      "core1", "%SYS-5-CONFIG_I: Configured from console", "%SYS-5-CONFIG_I", 5, "2026-11-21T13:00:04Z",
-     &["no_year", "clock_not_set"]),
+     &["no_year", "clock_not_set", "relayed"]),
     ("<189>Nov 21 13:00:04 core1 733: no Cisco message",
      "core1", "733: no Cisco message", "", 5, "2026-11-21T13:00:04Z", &["no_year"]),
     // RFC 5424

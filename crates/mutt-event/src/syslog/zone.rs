@@ -24,6 +24,11 @@ pub(super) enum Zone {
 }
 
 impl Zone {
+    /// Whether only the time of receipt says which zone is meant.
+    pub fn is_ambiguous(self, clock: Clock<'_>) -> bool {
+        matches!(self, Self::Either(_)) && !clock.has_zone()
+    }
+
     /// The moment meant. A name of two zones means the sender's, if it is one of them, else the one
     /// that brings the time nearer to the receipt.
     pub fn moment(self, civil: &Civil, year: bool, clock: Clock<'_>) -> Option<Timestamp> {
