@@ -12,10 +12,12 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mutt_engine::{AuditFilter, Engine, StoredAuditRow};
-use mutt_testbed::{Authority, Daemon, Rsyslogd, SyslogNg};
+use mutt_testbed::{Authority, Daemon, Rsyslogd, Snmptrapd, SyslogNg};
 use serde_json::Value;
 use support::{KEY, Mutt, Port, until};
 
@@ -368,4 +370,92 @@ async fn syslog_ng_over_tls() {
     );
     bed.send(0..500).await;
     assert_eq!(bed.arrived(500).await, 0);
+}
+
+/// A trap of a device through snmptrapd's log and rsyslog is an event about the device.
+#[tokio::test]
+async fn snmptrapd_in_front() {
+    if !present("rsyslog", Rsyslogd::is_installed())
+        || !present("snmptrapd", Snmptrapd::is_installed())
+    {
+        return;
+    }
+    let bed = Bed::start().await;
+    let port = quoted(bed.relp.number);
+    let rsyslog = bed.rsyslog(
+        "50-mutt-snmptrapd.conf",
+        &[("mutt.example.com", "127.0.0.1"), ("port=\"20514\"", &port)],
+    );
+    let unit = deployed("snmptrapd/mutt.conf", &[]);
+    assert!(unit.contains("snmptrapd -f -On -n -Ls 5"), "{unit}");
+    let config = deployed("snmptrapd/snmptrapd.conf", &[]);
+    let snmptrapd = Snmptrapd::start(&config, &["-On", "-n"]);
+    let to = format!("udp:127.0.0.1:{}", snmptrapd.port().unwrap());
+    for arguments in [
+        "-v2c -c public TO 77 1.3.6.1.6.3.1.1.5.3 1.3.6.1.2.1.2.2.1.1.3 i 3",
+        "-v1 -c public TO 1.3.6.1.4.1.8072 10.9.8.7 6 17 77 1.3.6.1.2.1.2.2.1.2.3 s eth0",
+    ] {
+        let status = Command::new("snmptrap")
+            .args(["-m", "", "-M", ""])
+            .args(
+                arguments
+                    .split(' ')
+                    .map(|word| if word == "TO" { to.as_str() } else { word }),
+            )
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let log = snmptrapd.directory().join("daemon.log");
+    let mut text = String::new();
+    until("snmptrapd to write both traps down", async || {
+        text = std::fs::read_to_string(&log).unwrap();
+        text.contains("= INTEGER: 3\n") && text.contains("= STRING: \"eth0\"\n")
+    })
+    .await;
+    // What snmptrapd hands to syslog() as one message begins with the time.
+    let (_, traps) = text.split_once("NET-SNMP version").unwrap();
+    let (_, traps) = traps.split_once('\n').unwrap();
+    let socket = UnixDatagram::unbound().unwrap();
+    socket.connect(rsyslog.socket()).unwrap();
+    let mut message = String::new();
+    for line in traps.lines().chain(["2"]) {
+        if line.starts_with('2') && !message.is_empty() {
+            let datagram = format!("<174>Nov 21 23:54:08 snmptrapd[7]: {message}");
+            socket.send(datagram.as_bytes()).unwrap();
+            message.clear();
+        }
+        message.push_str(line);
+        message.push('\n');
+    }
+    let engine = bed.mutt.engine();
+    let mut rows = Vec::new();
+    until("both traps", async || {
+        rows = audit_rows(&*engine).await;
+        rows.len() >= 2
+    })
+    .await;
+    engine.close().await;
+    let mut seen: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row.trap_oid.as_deref().unwrap_or("none"),
+                row.hostname.as_str(),
+            )
+        })
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(
+        seen,
+        [
+            ("1.3.6.1.4.1.8072.0.17", "10.9.8.7"),
+            ("1.3.6.1.6.3.1.1.5.3", "127.0.0.1"),
+        ]
+    );
+    for row in &rows {
+        let event: Value = serde_json::from_str(&row.raw_message).unwrap();
+        assert_eq!(event["varbinds"].as_array().unwrap().len(), 1, "{event}");
+        assert_eq!(event["facility"], "local5", "{event}");
+    }
 }

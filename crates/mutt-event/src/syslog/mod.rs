@@ -10,6 +10,7 @@ mod framing;
 mod legacy;
 mod notes;
 mod rfc5424;
+mod snmptrapd;
 mod stamp;
 mod vendor;
 mod zone;
@@ -62,6 +63,8 @@ struct Message<'a> {
     /// Cisco's message counter, which shows gaps.
     sequence: Option<&'a str>,
     data: Option<rfc5424::Data<'a>>,
+    /// What snmptrapd wrote down.
+    trap: Option<snmptrapd::Trap<'a>>,
     text: &'a str,
     notes: Notes,
 }
@@ -138,6 +141,7 @@ impl Mnemonic<'_> {
 /// Fields written: `hostname`, `message`, `timestamp` (where the device gave one), `syslog_severity`
 /// (the vendor's own where the text has one, else the priority's), `pri_severity` (the priority's
 /// where they differ), `facility` (its word, such as `local0`), `program`, `procid`, `msgid`,
+/// `trap_oid`, `varbinds`, `uptime`, `enterprise` (of a trap that snmptrapd wrote down),
 /// `mnemonic`, `structured_data` (an object of objects; a list where a name repeats), `sequence`,
 /// `device_time` (where the device's clock is not to be believed), `claimed_hostname` (where the
 /// peer's word is not), `source`, `source_ip`, `tags`, `parse_notes`, and MUTT's own.
@@ -148,6 +152,7 @@ pub fn parse_into(line: &[u8], origin: &Origin<'_>, out: &mut Vec<u8>) -> Parsed
     let mut notes = origin.frame;
     let text = clean(line, origin.max_len, &mut notes);
     let mut message = parse(&text, Clock::new(origin.received_at, origin.zone));
+    snmptrapd::refine(&mut message);
     message.notes = message.notes.union(notes);
     if message.text.trim_ascii().is_empty() && message.data.is_none() {
         message.notes.add(Note::Empty);
@@ -367,7 +372,9 @@ fn write(
         _ => element.address("hostname", origin.peer),
     }
     // A header without a message: the header says more than nothing.
-    let text = [message.text, whole, "(empty message)"];
+    let trap = message.trap.as_ref();
+    let text = trap.map_or(message.text, |trap| &trap.message);
+    let text = [text, whole, "(empty message)"];
     let text = text
         .into_iter()
         .find(|text| !text.trim_ascii().is_empty())
@@ -404,6 +411,9 @@ fn write(
     }
     if let Some(data) = &message.data {
         element.raw_with("structured_data", |out| data.write_json(out));
+    }
+    if let Some(trap) = trap {
+        trap.write(&mut element);
     }
     if !origin.believed
         && let Some(host) = message.host
