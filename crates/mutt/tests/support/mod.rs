@@ -67,6 +67,7 @@ pub struct Mutt {
     pub syslog: Port,
     pub webui: Port,
     settings: Vec<(String, String)>,
+    serve: Vec<&'static str>,
     process: Option<Child>,
 }
 
@@ -82,8 +83,15 @@ impl Mutt {
                 .iter()
                 .map(|&(name, value)| (name.into(), value.into()))
                 .collect(),
+            serve: vec!["serve"],
             process: None,
         }
+    }
+
+    /// Only these roles, rather than all of them.
+    pub fn roles(mut self, roles: &'static str) -> Self {
+        self.serve.extend(["--roles", roles]);
+        self
     }
 
     pub fn data(&self) -> &Path {
@@ -145,7 +153,7 @@ impl Mutt {
             .open(self.log_path())
             .expect("a log file");
         let process = self
-            .command(&["serve"])
+            .command(&self.serve)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
