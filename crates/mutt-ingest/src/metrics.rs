@@ -91,7 +91,7 @@ pub enum RejectReason {
     Framing,
     /// The content coding is not known.
     Encoding,
-    /// No such path, or not by this method.
+    /// No such path, or not by this method; no such command, or not now.
     Request,
 }
 

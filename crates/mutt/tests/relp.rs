@@ -1,6 +1,6 @@
 //! rsyslog with omrelp and a disk-assisted queue, against a real `mutt` that is killed in the middle:
 //! nothing is lost, and what comes twice is counted and bounded. With the configuration that
-//! docs/sources/relp.md tells people to use.
+//! deploy/ has for it.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,20 +32,32 @@ fn ingestor(settings: &[(&str, &str)]) -> Mutt {
     Mutt::new(settings).roles("ingestor")
 }
 
-/// The page's configuration for this port; `library` and `more` are what TLS needs.
-fn rsyslog(port: u16, library: &str, more: &str) -> Daemon {
+/// rsyslog with a file of `deploy/rsyslog`, in which these places are changed, and a file of all that
+/// it took.
+fn rsyslog(file: &str, places: &[(&str, &str)]) -> Daemon {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rsyslog");
+    let mut text = std::fs::read_to_string(path.join(file)).unwrap();
+    for (place, new) in places {
+        assert!(text.contains(place), "{file} has no {place}");
+        text = text.replace(place, new);
+    }
     Rsyslogd::start(|dir| {
+        let all = dir.join("all.log");
         format!(
-            r#"module(load="omrelp" {library})
-action(type="omrelp" target="127.0.0.1" port="{port}" template="RSYSLOG_SyslogProtocol23Format"
-       {more}
-       queue.type="LinkedList" queue.filename="mutt" queue.size="50000"
-       queue.maxDiskSpace="1g" queue.saveOnShutdown="on" queue.timeoutShutdown="5000"
-       action.resumeRetryCount="-1" action.resumeInterval="1")
-action(type="omfile" file="{}/all.log")"#,
-            dir.display()
+            "{text}\naction(type=\"omfile\" file=\"{}\")\n",
+            all.display()
         )
     })
+}
+
+/// The same without TLS.
+fn plain(relp: &Port) -> Daemon {
+    let port = format!("port=\"{}\"", relp.number);
+    let here = [
+        ("mutt.example.com", "127.0.0.1"),
+        ("port=\"20514\"", port.as_str()),
+    ];
+    rsyslog("60-mutt-relp.conf", &here)
 }
 
 /// Hands rsyslog these lines, as fast as it takes them.
@@ -107,7 +119,7 @@ async fn all_is_stored(mutt: &Mutt, rsyslog: &Daemon, rounds: u64) {
         let entries = std::fs::read_dir(rsyslog.directory()).unwrap();
         left = entries
             .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-            .filter(|name| name.starts_with("mutt."))
+            .filter(|name| name.starts_with("mutt_relp"))
             .collect();
         if left.is_empty() {
             return;
@@ -187,7 +199,7 @@ async fn nothing_is_lost_and_little_comes_twice_while_mutt_is_killed() {
     }
     let relp = Port::take();
     let mut mutt = ingestor(&[("RELP_ADDR", &relp.number.to_string())]);
-    let rsyslog = rsyslog(relp.number, "", "");
+    let rsyslog = plain(&relp);
     let kills = 4;
     let repeats = killed(&mut mutt, &rsyslog, kills).await;
     eprintln!("{repeats} came twice after {kills} kills");
@@ -206,23 +218,32 @@ async fn over_tls_it_is_the_same_with_either_library() {
         path(certificates.certificate_file()),
         path(certificates.key_file()),
     );
-    let trusts = format!(
-        r#"tls="on" tls.caCert="{}" tls.authMode="name" tls.permittedPeer="localhost""#,
-        path(certificates.ca_file())
-    );
-    // With GnuTLS, librelp uses certificates only where it has one of its own.
-    let shows = format!(r#"{trusts} tls.myCert="{certificate}" tls.myPrivKey="{key}""#);
-    for (library, more) in [
-        (r#"tls.tlslib="openssl""#, &trusts),
-        (r#"tls.tlslib="gnutls""#, &shows),
-    ] {
+    for library in ["openssl", "gnutls"] {
         let relp = Port::take();
+        let number = relp.number.to_string();
         let mut mutt = ingestor(&[
-            ("RELP_TLS_ADDR", &relp.number.to_string()),
+            ("RELP_TLS_ADDR", &number),
             ("SYSLOG_TLS_CERT_FILE", &certificate),
             ("SYSLOG_TLS_KEY_FILE", &key),
         ]);
-        let rsyslog = rsyslog(relp.number, library, more);
+        let rsyslog = rsyslog(
+            "60-mutt-relp-tls.conf",
+            &[
+                ("target=\"mutt.example.com\"", "target=\"127.0.0.1\""),
+                ("port=\"20515\"", &format!("port=\"{number}\"")),
+                (
+                    "tls.permittedPeer=\"mutt.example.com\"",
+                    "tls.permittedPeer=\"localhost\"",
+                ),
+                ("/etc/rsyslog.d/tls/ca.pem", &path(certificates.ca_file())),
+                ("/etc/rsyslog.d/tls/client.pem", &certificate),
+                ("/etc/rsyslog.d/tls/client.key", &key),
+                (
+                    "tls.tlslib=\"openssl\"",
+                    &format!("tls.tlslib=\"{library}\""),
+                ),
+            ],
+        );
         let repeats = killed(&mut mutt, &rsyslog, 1).await;
         assert!(repeats <= WINDOW, "{library}: {repeats} came twice");
     }
@@ -236,7 +257,7 @@ async fn a_stop_in_order_makes_no_repeats() {
     let relp = Port::take();
     let mut mutt = ingestor(&[("RELP_ADDR", &relp.number.to_string())]);
     mutt.start().await;
-    let rsyslog = rsyslog(relp.number, "", "");
+    let rsyslog = plain(&relp);
     for round in 0..3 {
         let mut logger = log(&rsyslog, &numbered(round));
         if round < 2 {
@@ -261,7 +282,7 @@ async fn nothing_is_lost_when_rsyslog_restarts() {
     let relp = Port::take();
     let mut mutt = ingestor(&[("RELP_ADDR", &relp.number.to_string())]);
     // Before MUTT was ever there.
-    let rsyslog = rsyslog(relp.number, "", "");
+    let rsyslog = plain(&relp);
     assert!(log(&rsyslog, &numbered(0)).wait().unwrap().success());
     taken(&rsyslog, 1).await;
     rsyslog.stop().unwrap();
