@@ -10,6 +10,7 @@ mod identity;
 mod informs;
 mod keys;
 mod message;
+pub mod mibs;
 pub mod names;
 pub mod oid;
 mod outcome;
