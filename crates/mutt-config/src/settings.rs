@@ -219,6 +219,10 @@ settings! {
             => "Certificate chain (PEM) for HTTPS on the ingest port; read again when it changes.";
         tls_key_file: Option<PathBuf> = "TLS_KEY_FILE" ""
             => "Private key (PEM) of TLS_CERT_FILE.";
+        snmp_names_file: Option<PathBuf> = "SNMP_NAMES_FILE" ""
+            => "Names of traps and their variables, one per line: OID name. Read again when it changes.";
+        snmp_mib_dir: Option<PathBuf> = "SNMP_MIB_DIR" ""
+            => "Directory of MIB files that name traps and say how values read. Read again when a file changes.";
     }
     "Ingest" {
         required_fields: String = "REQUIRED_FIELDS" "hostname,message" was "REQUIRED_MESSAGE_FIELDS"

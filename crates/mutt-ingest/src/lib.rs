@@ -17,6 +17,7 @@ mod streams;
 mod syslog_lines;
 pub mod syslog_stream;
 pub mod syslog_udp;
+pub mod trap_names;
 
 pub use crate::http::{AdminConfig, HttpIngest, HttpOptions};
 pub use admission::Admission;

@@ -450,3 +450,85 @@ async fn logs_can_be_one_json_object_per_line() {
     }
     assert!(!log.contains(support::KEY), "no key in the log");
 }
+
+#[tokio::test]
+async fn mib_files_are_listed_checked_and_used_to_translate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mibs, list) = (
+        directory.path().join("mibs"),
+        directory.path().join("names"),
+    );
+    std::fs::create_dir(&mibs).unwrap();
+    std::fs::write(
+        mibs.join("ACME-MIB"),
+        "ACME-MIB DEFINITIONS ::= BEGIN\nIMPORTS enterprises FROM SNMPv2-SMI\n\
+         TRAP-TYPE FROM RFC-1215;\nacme OBJECT IDENTIFIER ::= { enterprises 99999 }\n\
+         pumpFailed TRAP-TYPE ENTERPRISE acme DESCRIPTION \"d\" ::= 7\nEND\n",
+    )
+    .unwrap();
+    std::fs::write(&list, "1.3.6.1.4.1.99999.3 valve\n").unwrap();
+    let mutt = Mutt::new(&[
+        ("SNMP_MIB_DIR", mibs.to_str().unwrap()),
+        ("SNMP_NAMES_FILE", list.to_str().unwrap()),
+    ]);
+
+    let table = ok(&mutt.run(&["mibs"]));
+    assert!(
+        table.contains("ACME-MIB  1              0        "),
+        "{table}"
+    );
+    assert!(ok(&mutt.run(&["mibs", "check"])).is_empty());
+
+    let words = [
+        "1.3.6.1.4.1.99999.7",
+        "1.3.6.1.6.3.1.1.5.3",
+        "ifDescr.3",
+        "1.3.6.1.4.1.99999.3.1",
+    ];
+    let args = [&["mibs", "name", "--json"][..], &words].concat();
+    let named: Value = serde_json::from_str(&ok(&mutt.run(&args))).unwrap();
+    assert_eq!(
+        named,
+        json!([
+            {"oid": "1.3.6.1.4.1.99999.7", "name": "pumpFailed", "kind": "notification", "from": "ACME-MIB"},
+            {"oid": "1.3.6.1.6.3.1.1.5.3", "name": "linkDown", "kind": "notification", "from": "MUTT"},
+            {"oid": "1.3.6.1.2.1.2.2.1.2.3", "name": "ifDescr.3", "kind": "object", "from": "MUTT"},
+            {"oid": "1.3.6.1.4.1.99999.3.1", "name": "valve.1", "kind": "notification", "from": "names file"},
+        ])
+    );
+    let unknown = mutt.run(&["mibs", "name", "2.16.1", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    assert_eq!(
+        err(&unknown).trim(),
+        "error: no name is known for: 2.16.1, nobody"
+    );
+
+    // What is wrong is told by file and line, and is a problem to scripts.
+    std::fs::write(&list, "valve\n").unwrap();
+    std::fs::write(
+        mibs.join("LACKING-MIB"),
+        "LACKING-MIB DEFINITIONS ::= BEGIN\nIMPORTS bolt FROM BOLT-MIB;\n\
+         nut OBJECT IDENTIFIER ::= { bolt 1 }\nEND\n",
+    )
+    .unwrap();
+    let checked = mutt.run(&["mibs", "check"]);
+    assert_eq!(checked.status.code(), Some(3));
+    let told = out(&checked);
+    for line in [
+        "/names:1: error: 'valve' is one word; expected an OID and a name",
+        "/mibs/LACKING-MIB:2: error: LACKING-MIB: imports bolt from BOLT-MIB, which is in none of the files",
+        "/mibs/LACKING-MIB:3: error: LACKING-MIB: nut has no number, nor has anything below it: its parent bolt is not known",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let elsewhere = mutt.run(&["mibs", "check", mibs.to_str().unwrap(), "--json"]);
+    let checked: Value = serde_json::from_str(&out(&elsewhere)).unwrap();
+    assert_eq!(
+        (&checked["errors"], &checked["files"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(
+        Mutt::new(&[]).run(&["mibs", "check"]).status.code(),
+        Some(2)
+    );
+}

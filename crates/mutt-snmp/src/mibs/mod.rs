@@ -30,7 +30,7 @@ pub const MAX_FILES: usize = 20_000;
 pub const MAX_PROBLEMS: usize = 10_000;
 
 /// How deep directories are followed.
-const MAX_DEPTH: usize = 8;
+pub const MAX_DEPTH: usize = 8;
 
 /// What was read.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ mod dlq;
 mod doctor;
 mod hosts;
 mod keys;
+mod mibs;
 mod mock_moog;
 mod rules;
 mod send;
@@ -92,6 +93,8 @@ enum Command {
     Dlq(dlq::Dlq),
     /// Make, list and revoke API keys
     Keys(keys::Keys),
+    /// List and check MIB files, translate OIDs
+    Mibs(mibs::Mibs),
     /// Check, show and change configuration
     Config(config::Config),
     /// Check the record of changes
@@ -140,6 +143,7 @@ impl Cli {
             Command::Teams(teams) => teams.run(&Context::new(global)?).await,
             Command::Dlq(dlq) => dlq.run(&Context::new(global)?).await,
             Command::Keys(keys) => keys.run(&Context::new(global)?).await,
+            Command::Mibs(mibs) => mibs.run(&Context::new(global)?),
             Command::Config(config) => config.run(global).await,
             Command::Audit(audit) => audit.run(&Context::new(global)?).await,
             Command::Db(db) => db.run(&Context::new(global)?).await,
