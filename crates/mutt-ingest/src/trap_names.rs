@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use mutt_snmp::mibs::{self, Mibs};
 use mutt_snmp::names::{Entry, LineError, Names, parse_names_file};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The largest names file that is read, in bytes.
@@ -163,7 +163,7 @@ fn hash_directory(path: &Path, depth: usize, left: &mut usize, hasher: &mut Defa
 #[derive(Debug)]
 pub struct TrapNames {
     files: NameFiles,
-    current: watch::Sender<Arc<Names>>,
+    current: Arc<ArcSwap<Names>>,
     /// Of the files that were read last; one reading at a time.
     seen: Mutex<Option<u64>>,
 }
@@ -173,14 +173,14 @@ impl TrapNames {
     pub fn new(files: NameFiles) -> Arc<Self> {
         Arc::new(Self {
             files,
-            current: watch::Sender::new(Names::builtin()),
+            current: Arc::new(ArcSwap::new(Names::builtin())),
             seen: Mutex::new(None),
         })
     }
 
-    /// The names, and when they change.
-    pub fn watch(&self) -> watch::Receiver<Arc<Names>> {
-        self.current.subscribe()
+    /// The names, always the latest.
+    pub fn current(&self) -> Arc<ArcSwap<Names>> {
+        self.current.clone()
     }
 
     /// Reads the files again, whether they changed or not. Blocks, perhaps for seconds.
@@ -205,7 +205,7 @@ impl TrapNames {
         match self.files.load() {
             Ok(loaded) => {
                 report(&loaded, begun.elapsed(), &self.files);
-                self.current.send_replace(Arc::new(loaded.names));
+                self.current.store(Arc::new(loaded.names));
             }
             Err(error) => {
                 tracing::error!(%error, "the names of traps stay as they are");
@@ -265,11 +265,18 @@ mod tests {
         acme OBJECT IDENTIFIER ::= { enterprises 99999 }\n\
         pumps OBJECT IDENTIFIER ::= { acme 7 }\nEND\n";
 
-    fn name(names: &watch::Receiver<Arc<Names>>, number: &str) -> String {
+    fn name(names: &ArcSwap<Names>, number: &str) -> String {
         names
-            .borrow()
+            .load()
             .name(&number.parse().unwrap())
             .unwrap_or_default()
+    }
+
+    /// Waits until `number` is called `expected`.
+    async fn until(names: &ArcSwap<Names>, number: &str, expected: &str) {
+        while name(names, number) != expected {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]
@@ -283,19 +290,16 @@ mod tests {
             names_file: Some(list.clone()),
             mib_dir: Some(mibs.clone()),
         });
-        let mut now = names.watch();
+        let now = names.current();
         assert_eq!(name(&now, "1.3.6.1.4.1.99999.7.1"), "enterprises.99999.7.1");
 
         let stop = CancellationToken::new();
         let running = tokio::spawn(names.clone().run(Duration::from_millis(1), stop.clone()));
-        now.changed().await.unwrap();
-        assert_eq!(name(&now, "1.3.6.1.4.1.99999.7.1"), "bigPump");
+        until(&now, "1.3.6.1.4.1.99999.7.1", "bigPump").await;
         assert_eq!(name(&now, "1.3.6.1.4.1.99999.7.2"), "pumps.2");
 
         fs::write(mibs.join("ACME-MIB"), MIB.replace("pumps", "allPumps")).unwrap();
-        while name(&now, "1.3.6.1.4.1.99999.7.2") != "allPumps.2" {
-            now.changed().await.unwrap();
-        }
+        until(&now, "1.3.6.1.4.1.99999.7.2", "allPumps.2").await;
         // A directory that is gone for a moment takes no name with it.
         fs::rename(&mibs, directory.path().join("away")).unwrap();
         names.reload();
@@ -303,9 +307,7 @@ mod tests {
         // The list changes, with a line that is none.
         fs::rename(directory.path().join("away"), &mibs).unwrap();
         fs::write(&list, "what\n1.3.6.1.4.1.99999.7.1 smallPump\n").unwrap();
-        while name(&now, "1.3.6.1.4.1.99999.7.1") != "smallPump" {
-            now.changed().await.unwrap();
-        }
+        until(&now, "1.3.6.1.4.1.99999.7.1", "smallPump").await;
         stop.cancel();
         running.await.unwrap();
     }
@@ -313,13 +315,11 @@ mod tests {
     #[tokio::test]
     async fn without_files_there_is_nothing_to_do() {
         let names = TrapNames::new(NameFiles::default());
-        let now = names.watch();
         names
             .clone()
-            .run(Duration::from_secs(3600), CancellationToken::new())
+            .run(Duration::from_hours(1), CancellationToken::new())
             .await;
         names.reload();
-        assert!(!now.has_changed().unwrap());
-        assert_eq!(name(&now, "1.3.6.1.6.3.1.1.5.3"), "linkDown");
+        assert_eq!(name(&names.current(), "1.3.6.1.6.3.1.1.5.3"), "linkDown");
     }
 }

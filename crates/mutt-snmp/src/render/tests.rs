@@ -471,6 +471,13 @@ fn values_of_every_type() {
             Value::Opaque(&[0x9f, 0x79, 8, 0x40, 0x25, 0, 0, 0, 0, 0, 0]),
             "10.5",
         ),
+        (Value::Opaque(&[0x9f, 0x7a, 1, 0xf9]), "-7"),
+        (
+            Value::Opaque(&[0x9f, 0x7b, 9, 0, 255, 255, 255, 255, 255, 255, 255, 255]),
+            "18446744073709551615",
+        ),
+        (Value::Opaque(&[0x9f, 0x7a, 0]), "0x9f7a00"),
+        (Value::Opaque(&[0x9f, 0x78, 4, 1]), "0x9f780401"),
         (Value::Opaque(&[4, 1, 2]), "0x040102"),
         (
             Value::Other {

@@ -64,12 +64,11 @@ pub(crate) fn write(
         Value::IpAddress(address) => {
             let _ = write!(line, "{address}");
         }
-        Value::Opaque(octets) => match float(octets) {
-            Some(number) => {
-                let _ = write!(line, "{number}");
+        Value::Opaque(octets) => {
+            if !wrapped_number(octets, line) {
+                hex(octets, line);
             }
-            None => hex(octets, line),
-        },
+        }
         Value::Missing(_) => line.push(value.type_name()),
         Value::Other { octets, .. } => hex(octets, line),
     }
@@ -350,11 +349,44 @@ fn hinted(octets: &[u8], hint: &str, quotes: Quotes, line: &mut Line<'_>) -> boo
     }
 }
 
-/// Net-SNMP's Opaque numbers: a float or a double in a tag of its own.
-fn float(octets: &[u8]) -> Option<f64> {
-    match octets {
-        [0x9f, 0x78, 4, rest @ ..] => Some(f64::from(f32::from_be_bytes(rest.try_into().ok()?))),
-        [0x9f, 0x79, 8, rest @ ..] => Some(f64::from_be_bytes(rest.try_into().ok()?)),
-        _ => None,
+/// Net-SNMP's numbers in Opaque: a float, a double or 64 bits, each in a tag of its own.
+fn wrapped_number(octets: &[u8], line: &mut Line<'_>) -> bool {
+    let &[0x9f, tag, length, ref rest @ ..] = octets else {
+        return false;
+    };
+    if usize::from(length) != rest.len() {
+        return false;
     }
+    let negative = rest.first().is_some_and(|octet| octet & 0x80 != 0);
+    let whole = |fill: u8| {
+        // One more octet than 64 bits need says that the number has no sign.
+        let rest = match rest {
+            [0, rest @ ..] if rest.len() == 8 => rest,
+            rest => rest,
+        };
+        let mut number = [fill; 8];
+        let start = 8_usize.checked_sub(rest.len())?;
+        number[start..].copy_from_slice(rest);
+        Some(number)
+    };
+    let _ = match tag {
+        0x78 => match rest.try_into().map(f32::from_be_bytes) {
+            Ok(number) => write!(line, "{number}"),
+            Err(_) => return false,
+        },
+        0x79 => match rest.try_into().map(f64::from_be_bytes) {
+            Ok(number) => write!(line, "{number}"),
+            Err(_) => return false,
+        },
+        0x7a if !rest.is_empty() => match whole(if negative { 0xff } else { 0 }) {
+            Some(number) => write!(line, "{}", i64::from_be_bytes(number)),
+            None => return false,
+        },
+        0x7b if !rest.is_empty() => match whole(0) {
+            Some(number) => write!(line, "{}", u64::from_be_bytes(number)),
+            None => return false,
+        },
+        _ => return false,
+    };
+    true
 }
