@@ -164,6 +164,27 @@ fn the_own_table_agrees_with_the_foundation_modules() {
     assert!(compared >= 6, "{compared}");
 }
 
+/// Net-SNMP's own MIB files, which come with it, name the same numbers alike.
+#[test]
+fn the_own_table_agrees_with_net_snmp() {
+    let directory = std::path::Path::new("/usr/share/snmp/mibs");
+    if !directory.join("NET-SNMP-AGENT-MIB.txt").exists() {
+        eprintln!("Net-SNMP's MIB files (package libsnmp-base) are not here");
+        return;
+    }
+    let mibs = crate::mibs::load(directory).unwrap();
+    let names = Names::builtin();
+    let mut compared = 0;
+    for theirs in &mibs.entries {
+        if let Some(ours) = names.get(&theirs.oid) {
+            assert_eq!(ours.name, theirs.name, "{}", theirs.oid);
+            assert_eq!(ours.kind, theirs.kind, "{}", theirs.name);
+            compared += 1;
+        }
+    }
+    assert!(compared >= 10, "{compared}");
+}
+
 proptest::proptest! {
     #[test]
     fn the_longest_known_part_is_found(arcs in proptest::collection::vec(0..20_u32, 0..12), at in 0..600_usize) {
