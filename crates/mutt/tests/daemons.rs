@@ -155,7 +155,7 @@ impl Bed {
 
     /// Messages before, during and after MUTT's sudden death all arrive.
     async fn survives_a_kill(&mut self, most_repeats: usize) {
-        self.send(0..300).await;
+        self.send(0..3_000).await;
         let engine = self.mutt.engine();
         until("the first messages", async || {
             !audit_rows(&*engine).await.is_empty()
@@ -163,11 +163,11 @@ impl Bed {
         .await;
         engine.close().await;
         self.mutt.kill();
-        self.send(300..600).await;
+        self.send(3_000..3_300).await;
         self.mutt.start().await;
-        self.send(600..900).await;
-        let repeats = self.arrived(900).await;
-        eprintln!("{repeats} of 900 came again");
+        self.send(3_300..3_600).await;
+        let repeats = self.arrived(3_600).await;
+        eprintln!("{repeats} of 3,600 came again");
         assert!(repeats <= most_repeats, "{repeats} messages came again");
     }
 }

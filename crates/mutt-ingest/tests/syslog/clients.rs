@@ -76,3 +76,171 @@ async fn logger_is_understood_in_every_dialect() {
     bed.stop(tcp_listener).await;
     bed.stop(udp_listener).await;
 }
+
+/// Runs a program with `input`; whether it is here. It must end well.
+async fn fed(program: &str, arguments: &[&str], input: &[u8]) -> bool {
+    let started = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn();
+    let Ok(mut child) = started else {
+        eprintln!("skipped: there is no `{program}`");
+        return false;
+    };
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input).await.unwrap();
+    drop(stdin);
+    assert!(
+        child.wait().await.unwrap().success(),
+        "{program} {arguments:?}"
+    );
+    true
+}
+
+#[tokio::test]
+async fn what_logger_says_of_itself_arrives() {
+    let mut bed = Bed::new();
+    let (tcp, tcp_listener) = bed.tcp(|_| {});
+    let (udp, udp_listener) = bed.udp(|_| {});
+    let long = "x".repeat(8_000);
+    for (transport, addr) in [("-d", udp), ("-T", tcp)] {
+        let port = addr.port().to_string();
+        let mut arguments = vec![
+            "-n",
+            "127.0.0.1",
+            "-P",
+            &port,
+            transport,
+            "-t",
+            "app",
+            "-p",
+            "local7.warning",
+            "--id=4711",
+            "-S",
+            "16384",
+            "--rfc5424",
+            "--msgid",
+            "LINK_DOWN",
+            "--sd-id",
+            "net@32473",
+            "--sd-param",
+            "port=\"Gi0/1\"",
+            "--sd-param",
+            "why=\"a \\] b\"",
+            "--sd-id",
+            "meta@32473",
+            "--sd-param",
+            "n=\"1\"",
+        ];
+        if transport == "-T" {
+            arguments.push("--octet-count");
+        }
+        let input = format!("first\n{long}\n");
+        if !fed("logger", &arguments, input.as_bytes()).await {
+            continue;
+        }
+        let events = bed.events(2).await;
+        assert_eq!(events[0]["message"], "first", "{transport}");
+        assert_eq!(events[1]["message"], long, "{transport}");
+        for event in &events {
+            assert_eq!(event["syslog_severity"], 4, "{event}");
+            assert_eq!(event["facility"], "local7", "{event}");
+            assert_eq!(event["program"], "app", "{event}");
+            assert_eq!(event["procid"], "4711", "{event}");
+            assert_eq!(event["msgid"], "LINK_DOWN", "{event}");
+            let data = &event["structured_data"];
+            assert_eq!(data["net@32473"]["port"], "Gi0/1", "{event}");
+            assert_eq!(data["net@32473"]["why"], "a ] b", "{event}");
+            assert_eq!(data["meta@32473"]["n"], "1", "{event}");
+            assert!(
+                !has_note(event, "no_host") && !has_note(event, "bad_structured_data"),
+                "{event}"
+            );
+        }
+    }
+    // Without time, host and time quality, as small senders do it.
+    let port = udp.port().to_string();
+    let bare = [
+        "-n",
+        "127.0.0.1",
+        "-P",
+        &port,
+        "-d",
+        "-t",
+        "app",
+        "--rfc5424=notime,nohost",
+    ];
+    if fed("logger", &bare, b"bare\n").await {
+        let event = bed.events(1).await.remove(0);
+        assert_eq!(
+            (&event["message"], &event["program"]),
+            (&"bare".into(), &"app".into())
+        );
+        assert_eq!(event["hostname"], "127.0.0.1", "{event}");
+    }
+    bed.stop(tcp_listener).await;
+    bed.stop(udp_listener).await;
+}
+
+/// netcat sends what people and broken programs do; each case is its bytes and the messages that
+/// come of them. Nobody after it suffers.
+#[tokio::test]
+async fn netcat_with_broken_frames() {
+    let mut bed = Bed::new();
+    let (tcp, tcp_listener) = bed.tcp(|_| {});
+    let port = tcp.port().to_string();
+    let cases: [(&str, &[u8], &[&str]); 11] = [
+        ("CRLF", b"<13>one\r\n<13>two\r\n", &["one", "two"]),
+        ("NUL for a line end", b"<13>one\0<13>two\0", &["one", "two"]),
+        ("no end", b"<13>one", &["one"]),
+        (
+            "blank lines",
+            b"\n\n<13>one\n\n\r\n<13>two\n",
+            &["one", "two"],
+        ),
+        ("half a frame", b"20 <13>cut", &["cut"]),
+        (
+            "a count that is too short",
+            b"6 <13>on\n<13>two\n",
+            &["on", "two"],
+        ),
+        (
+            "a count without end",
+            b"99999999999999999999 <13>one\n<13>two\n",
+            &[],
+        ),
+        ("a count of nothing", b"0 \n<13>two\n", &[]),
+        (
+            "a line in between",
+            b"7 <13>one<13>two\n9 <13>three",
+            &["one", "two", "three"],
+        ),
+        ("no priority", b"plain words\n", &["plain words"]),
+        ("binary", b"\x16\x03\x01\x02\x00\xff\xfe\n<13>two\n", &[]),
+    ];
+    for (what, bytes, expected) in cases {
+        if !fed("nc", &["-N", "127.0.0.1", &port], bytes).await {
+            break;
+        }
+        // Another connection, later: what the broken one brought is in front of it.
+        assert!(fed("nc", &["-N", "127.0.0.1", &port], b"<13>end of the case\n").await);
+        let mut messages = Vec::new();
+        loop {
+            let message = bed.messages(1).await.remove(0);
+            if message == "end of the case" {
+                break;
+            }
+            messages.push(message);
+        }
+        if expected.is_empty() {
+            // What was not understood is an event of its own, and what follows is not lost.
+            assert!(messages.len() <= 3, "{what}: {messages:?}");
+            let last = messages.last().map(String::as_str);
+            assert_eq!(last, Some("two"), "{what}: {messages:?}");
+        } else {
+            assert_eq!(messages, expected, "{what}");
+        }
+    }
+    bed.stop(tcp_listener).await;
+}
