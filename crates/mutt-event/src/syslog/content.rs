@@ -4,7 +4,7 @@
 //! [`vendor`](super::vendor) to know.
 
 use super::clock::Clock;
-use super::{Message, vendor};
+use super::{Bytes, Message, vendor};
 use crate::Severity;
 
 /// The longest name of a program, and of a process id.
@@ -31,11 +31,9 @@ pub(super) fn read<'a>(
         message.text = tag.rest;
         message.vendor_severity = severity;
         // Arista's sequence number.
-        if let Some((number, rest)) = tag.rest.split_once(": %")
-            && super::is_number(number)
-        {
+        if let Some((number, rest)) = numbered(tag.rest) {
             message.sequence.get_or_insert(number);
-            message.text = &tag.rest[tag.rest.len() - rest.len() - 1..];
+            message.text = rest;
         }
     }
     vendor::refine(clock, message);
@@ -68,6 +66,13 @@ fn behind_model(model: Tag<'_>) -> Tag<'_> {
     }
 }
 
+/// A number in front of a message, and the message: `1423: %SPANTREE-6-…`.
+fn numbered(text: &str) -> Option<(&str, &str)> {
+    let digits = text.bytes().take(11).take_while(u8::is_ascii_digit).count();
+    let rest = text[digits..].strip_prefix(": ")?;
+    (digits > 0 && rest.starts_with('%')).then_some((&text[..digits], rest))
+}
+
 /// Whether a word is an address of hardware without separators.
 pub(super) fn is_mac(word: &str) -> bool {
     word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -80,20 +85,15 @@ pub(super) struct Tag<'a> {
     pub rest: &'a str,
 }
 
+/// What a program's name is made of; letters of other scripts are bytes from 0x80 on.
+static IN_TAG: Bytes = Bytes::words(b"_-./@+()=#,");
+
 /// `program: `, `program[pid]: ` or `program[pid] ` at the start of a text.
 pub(super) fn tag(text: &str) -> Option<Tag<'_>> {
-    let plain = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || byte >= 0x80
-            || matches!(
-                byte,
-                b'_' | b'-' | b'.' | b'/' | b'@' | b'+' | b'(' | b')' | b'=' | b'#' | b','
-            )
-    };
     let end = text
         .bytes()
         .take(MAX_TAG + 1)
-        .position(|byte| !plain(byte))?;
+        .position(|byte| !IN_TAG.has(byte))?;
     let program = &text[..end];
     // A number is no program, and Huawei's MODULE/4/BRIEF belongs to the text.
     let named = program

@@ -112,15 +112,15 @@ fn hosts_and_time<'a>(
         }
         if is_host(name) {
             let (number, rest) = sequence(rest);
-            let rest = match rest.split_once(": ") {
-                Some((task, rest)) if task.starts_with('*') && !task.contains(' ') => {
-                    let found = time(rest, clock, message)?;
-                    message.program = Some(&task[1..]);
-                    message.host = Some(name);
-                    return Some((after_colon(found), Style::Colon));
-                }
-                _ => rest,
-            };
+            if let Some(task) = rest.strip_prefix('*')
+                && let Some((task, rest)) = task.split_once(": ")
+                && !task.contains(' ')
+            {
+                let found = time(rest, clock, message)?;
+                message.program = Some(task);
+                message.host = Some(name);
+                return Some((after_colon(found), Style::Colon));
+            }
             let found = time(rest, clock, message).map(after_colon);
             if let Some(found) = found.or_else(|| is_message(rest).then_some(rest)) {
                 message.host = Some(name);
@@ -194,8 +194,13 @@ fn may_be_header(content: &str) -> bool {
     match content.as_bytes().first() {
         Some(b'0'..=b'9' | b':' | b'*' | b'.') => true,
         Some(b'A'..=b'Z' | b'a'..=b'z') => {
-            let word = content.split(' ').next().unwrap_or_default();
-            word.len() == 3 || (word.ends_with(':') && !word.ends_with("]:")) || word.contains('/')
+            let bytes = content.as_bytes();
+            let end = memchr::memchr(b' ', bytes).unwrap_or(bytes.len());
+            match bytes[..end] {
+                [.., b']', b':'] => false,
+                [_, _, _] | [.., b':'] => true,
+                ref word => memchr::memchr(b'/', word).is_some(),
+            }
         }
         _ => false,
     }
@@ -208,9 +213,7 @@ pub(super) fn behind_rfc5424<'a>(
     clock: Clock<'_>,
     message: &mut Message<'a>,
 ) -> Option<&'a str> {
-    if !content.contains(": %") {
-        return None;
-    }
+    memchr::memchr(b'%', content.as_bytes()).filter(|_| content.contains(": %"))?;
     let (rest, style) = inner(content, clock, message)?;
     (style == Style::Colon).then_some(rest)
 }
@@ -306,9 +309,10 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> (&'a str, St
     if text.starts_with(": ") || text.starts_with('%') {
         return (after_colon(text), Style::Colon);
     }
-    let Some((word, rest)) = text.split_once([' ', '\t']) else {
+    let Some(blank) = memchr::memchr2(b' ', b'\t', text.as_bytes()) else {
         return (text, Style::Rfc);
     };
+    let (word, rest) = (&text[..blank], &text[blank + 1..]);
     let rest = rest.trim_start_matches(' ');
     let host = match word.strip_suffix(':') {
         Some(host) if vendor::storage::is_node(rest, host) || vendor::dell::is_unit(rest) => host,
@@ -328,6 +332,9 @@ fn host_after_time<'a>(text: &'a str, message: &mut Message<'a>) -> (&'a str, St
 
 /// The address in `[192.0.2.5]`, `192.0.2.5:514` or `192.0.2.5-1`.
 fn without_port(word: &str) -> &str {
+    if !word.starts_with(|c: char| c.is_ascii_digit() || c == '[') {
+        return word;
+    }
     if let Some(address) = word
         .strip_prefix('[')
         .and_then(|word| word.strip_suffix(']'))
@@ -352,13 +359,12 @@ fn without_port(word: &str) -> &str {
 
 /// What daemons write where no host is named, and relays write of their own.
 fn is_sentence(text: &str) -> bool {
-    [
-        "last message repeated ",
-        "message repeated ",
-        "Message forwarded from ",
-    ]
-    .into_iter()
-    .any(|start| text.starts_with(start))
+    match text.as_bytes().first() {
+        Some(b'l') => text.starts_with("last message repeated "),
+        Some(b'm') => text.starts_with("message repeated "),
+        Some(b'M') => text.starts_with("Message forwarded from "),
+        _ => false,
+    }
 }
 
 /// A host at the start of a message without time: only where it looks like one and a tag follows.

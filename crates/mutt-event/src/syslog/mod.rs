@@ -188,7 +188,11 @@ fn clean<'a>(line: &'a [u8], max_len: usize, notes: &mut Notes) -> Cow<'a, str> 
             .find(|&at| !continued(at));
         line = &line[..whole.unwrap_or(max_len)];
     }
-    let text = String::from_utf8_lossy(line);
+    // The check alone is much faster than the repair.
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(line),
+    };
     let owned = matches!(text, Cow::Owned(_));
     let nul = memchr::memchr(0, text.as_bytes()).is_some();
     if owned || nul {
@@ -449,23 +453,48 @@ fn is_number(word: &str) -> bool {
 /// Whether a word can be a host's name or address: what devices write there is wider than DNS
 /// allows (slots, Ubiquiti's commas), but never a key=value, a bracket or a quote.
 fn is_host(word: &str) -> bool {
-    let (mut named, mut colons, mut dots) = (false, 0, 0);
+    let mut named = false;
     let plain = word.bytes().all(|byte| {
-        // Letters of other scripts are bytes from 0x80 on.
         named |= byte.is_ascii_alphabetic() || byte >= 0x80;
-        colons += usize::from(byte == b':');
-        dots += usize::from(byte == b'.');
-        byte.is_ascii_alphanumeric()
-            || byte >= 0x80
-            || matches!(
-                byte,
-                b'.' | b'_' | b'-' | b':' | b'/' | b',' | b'@' | b'~' | b'(' | b')'
-            )
+        IN_HOST.has(byte)
     });
-    plain
-        && word.len() <= MAX_HOST
-        && (named || dots == 3 || colons > 1)
-        && (named || word.parse::<IpAddr>().is_ok())
+    plain && word.len() <= MAX_HOST && (named || word.parse::<IpAddr>().is_ok())
+}
+
+static IN_HOST: Bytes = Bytes::words(b"._-:/,@~()");
+
+/// A set of bytes that is asked for every byte of a word.
+struct Bytes([bool; 256]);
+
+impl Bytes {
+    /// ASCII letters and digits, all of other scripts, and these marks.
+    const fn words(marks: &[u8]) -> Self {
+        let mut set = Self::only(marks).0;
+        let mut byte = 0;
+        while byte < set.len() {
+            // The index is a byte.
+            #[allow(clippy::cast_possible_truncation)]
+            let letter = (byte as u8).is_ascii_alphanumeric();
+            set[byte] |= letter || byte >= 0x80;
+            byte += 1;
+        }
+        Self(set)
+    }
+
+    /// These alone.
+    const fn only(bytes: &[u8]) -> Self {
+        let mut set = [false; 256];
+        let mut at = 0;
+        while at < bytes.len() {
+            set[bytes[at] as usize] = true;
+            at += 1;
+        }
+        Self(set)
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
 }
 
 #[cfg(test)]

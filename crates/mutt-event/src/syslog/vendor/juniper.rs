@@ -1,30 +1,34 @@
 //! Juniper: Junos and `ScreenOS`.
 
-use super::super::{Message, Mnemonic, is_host};
+use super::super::{Bytes, Message, Mnemonic, is_host};
 use crate::Severity;
+
+static IN_TAG: Bytes = Bytes::only(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 
 /// Whether a word is a message tag of Junos: `RPD_BGP_NEIGHBOR_STATE_CHANGED`.
 fn is_tag(word: &str) -> bool {
-    let bytes = word.as_bytes();
-    let plain = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_';
-    bytes.first().is_some_and(u8::is_ascii_uppercase)
-        && bytes.contains(&b'_')
-        && bytes.iter().all(plain)
+    word.starts_with(|first: char| first.is_ascii_uppercase())
+        && memchr::memchr(b'_', word.as_bytes()).is_some()
+        && word.bytes().all(|byte| IN_TAG.has(byte))
 }
 
 /// Takes the message tag in front of the text.
 pub(super) fn read<'a>(text: &'a str, message: &mut Message<'a>) -> bool {
-    if message.program.is_none() {
-        return false;
-    }
-    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    let end = text.bytes().take(96).position(|byte| !plain(byte));
-    let Some(end) = end.filter(|end| text.as_bytes()[*end] == b':') else {
+    // Most texts that begin with a capital go on without.
+    let [_, second, ..] = text.as_bytes() else {
         return false;
     };
-    let tagged = is_tag(&text[..end]);
+    if message.program.is_none() || !IN_TAG.has(*second) {
+        return false;
+    }
+    let end = text.bytes().take(96).position(|byte| !IN_TAG.has(byte));
+    let Some(word) = end.and_then(|end| text.get(..end)) else {
+        return false;
+    };
+    let tagged =
+        text.as_bytes()[word.len()] == b':' && memchr::memchr(b'_', word.as_bytes()).is_some();
     if tagged {
-        message.mnemonic = Some(Mnemonic::Word(&text[..end]));
+        message.mnemonic = Some(Mnemonic::Word(word));
     }
     tagged
 }

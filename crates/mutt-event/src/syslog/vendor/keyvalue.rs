@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::super::clock::Clock;
 use super::super::notes::Note;
 use super::super::zone::{self, Zone};
-use super::super::{Message, Mnemonic, is_host};
+use super::super::{Bytes, Message, Mnemonic, is_host};
 use crate::{Severity, time};
 
 /// Takes host, time, severity and the kind of message from the pairs. `false` where the text is none.
@@ -100,7 +100,7 @@ fn epoch_time(digits: &str) -> Option<Timestamp> {
 struct Pairs<'a> {
     rest: &'a str,
     /// What stands between two pairs.
-    separator: char,
+    separator: u8,
 }
 
 impl<'a> Pairs<'a> {
@@ -109,8 +109,8 @@ impl<'a> Pairs<'a> {
     fn of(text: &'a str) -> Self {
         let first = text.find([' ', ',', ';', '|', '"']);
         let separator = match first.map(|at| (text.as_bytes()[at], &text[at + 1..])) {
-            Some((mark @ (b',' | b';' | b'|'), rest)) if key(rest).is_some() => char::from(mark),
-            _ => ' ',
+            Some((mark @ (b',' | b';' | b'|'), rest)) if key(rest).is_some() => mark,
+            _ => b' ',
         };
         Self {
             rest: text,
@@ -119,10 +119,11 @@ impl<'a> Pairs<'a> {
     }
 }
 
+static IN_KEY: Bytes = Bytes::words(b"_-.");
+
 /// A key at the start of a text, and what follows its equals sign.
 fn key(text: &str) -> Option<(&str, &str)> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let equals = text.bytes().take(64).position(|byte| !plain(byte))?;
+    let equals = text.bytes().take(64).position(|byte| !IN_KEY.has(byte))?;
     let rest = text[equals..].strip_prefix('=')?;
     (equals > 0).then_some((&text[..equals], rest))
 }
@@ -131,11 +132,15 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let text = self.rest.trim_start_matches([' ', ',', self.separator]);
+        let between = |byte: u8| matches!(byte, b' ' | b',') || byte == self.separator;
+        let start = self.rest.bytes().position(|byte| !between(byte))?;
+        let text = &self.rest[start..];
         let (key, rest) = key(text)?;
         let (value, rest) = match rest.strip_prefix('"') {
             Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => rest.split_at(rest.find(self.separator).unwrap_or(rest.len())),
+            None => {
+                rest.split_at(memchr::memchr(self.separator, rest.as_bytes()).unwrap_or(rest.len()))
+            }
         };
         self.rest = rest;
         Some((key, value))

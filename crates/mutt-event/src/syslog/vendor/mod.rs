@@ -30,16 +30,18 @@ pub(super) fn refine(clock: Clock<'_>, message: &mut Message<'_>) {
     let text = message.text;
     let known = match text.as_bytes().first() {
         Some(b'%') => cisco::read(text, message) || huawei::read(text, message),
-        Some(b'P') if citrix::read(text, message) => true,
-        Some(b'A'..=b'Z') => {
-            juniper::read(text, message)
-                || cef::read(text, clock, message)
-                || windows::snare(text, clock, message)
-                || aruba::event(text, message)
-                || dell::idrac(text, message)
-                || cisco::ise(text, clock, message)
-                || juniper::screenos(text, message)
-                || huawei::read(text, message)
+        Some(first @ b'A'..=b'Z') => {
+            let own = match first {
+                b'C' => cef::read(text, clock, message) || cisco::ise(text, clock, message),
+                b'E' => aruba::event(text, message),
+                b'L' => cef::read(text, clock, message),
+                b'M' => windows::snare(text, clock, message),
+                b'N' => juniper::screenos(text, message),
+                b'P' => citrix::read(text, message),
+                b'S' => dell::idrac(text, message),
+                _ => false,
+            };
+            own || juniper::read(text, message) || huawei::read(text, message)
         }
         Some(b'<') => aruba::controller(text, message) || nokia::exos(text, message),
         Some(b'[') => unix::solaris(text, message) || storage::netapp(text, message),
@@ -75,7 +77,11 @@ pub(super) fn refine_rfc5424(clock: Clock<'_>, message: &mut Message<'_>) {
 
 /// The device's own name in what stands where a host should.
 pub(super) fn host_of(word: &str) -> &str {
-    ubiquiti::without_model(f5::without_slot(word))
+    let word = f5::without_slot(word);
+    match memchr::memchr(b',', word.as_bytes()) {
+        Some(_) => ubiquiti::without_model(word),
+        None => word,
+    }
 }
 
 /// Reads the headers that no other device writes; the content behind it.

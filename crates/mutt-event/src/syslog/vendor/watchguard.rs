@@ -6,7 +6,8 @@ use super::super::{Message, Mnemonic};
 /// The content of `801234567891A (2026-11-21T13:00:04) firewall: msg_id="3000-0148" Deny …`,
 /// which stands behind a host. The time is the header's once more.
 pub(in super::super) fn behind_serial(content: &str) -> Option<&str> {
-    let (serial, rest) = content.split_once(' ')?;
+    let blank = memchr::memchr(b' ', content.as_bytes())?;
+    let (serial, rest) = (&content[..blank], &content[blank + 1..]);
     let (time, rest) = rest.strip_prefix('(')?.split_once(") ")?;
     let plain = serial.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let is_time = time.starts_with(|c: char| c.is_ascii_digit());
