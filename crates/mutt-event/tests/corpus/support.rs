@@ -60,9 +60,10 @@ pub struct Line {
     pub expect: Expect,
 }
 
-/// All lines, by file.
-pub fn lines() -> Vec<Line> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
+/// All lines of a directory under `tests/corpus`, by file.
+pub fn lines(under: &str) -> Vec<Line> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
+    let directory = corpus.join(under);
     let mut files: Vec<_> = std::fs::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
