@@ -6,7 +6,7 @@
 
 use std::io;
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -41,8 +41,9 @@ impl Datagrams {
         }
     }
 
-    /// The next datagram of the last call, with its sender.
-    pub(crate) fn next(&mut self) -> Option<(IpAddr, &[u8])> {
+    /// The next datagram of the last call, with its sender as the socket names it: what an answer is
+    /// sent to. On a socket of both families IPv4 wears IPv6 clothing.
+    pub(crate) fn next(&mut self) -> Option<(SocketAddr, &[u8])> {
         if self.next == self.received {
             return None;
         }
@@ -108,15 +109,19 @@ impl Datagrams {
     }
 }
 
-/// The address in a `sockaddr_in` or `sockaddr_in6`; IPv4 in IPv6 clothing is undressed.
-fn address(name: &[u8; NAME_LEN]) -> IpAddr {
-    let [family @ .., _, _] = name.first_chunk::<4>().copied().unwrap_or_default();
+/// What is in a `sockaddr_in` or `sockaddr_in6`.
+fn address(name: &[u8; NAME_LEN]) -> SocketAddr {
+    let [family @ .., high, low] = name.first_chunk::<4>().copied().unwrap_or_default();
+    let port = u16::from_be_bytes([high, low]);
     if i32::from(u16::from_ne_bytes(family)) == libc::AF_INET6 {
         let octets: [u8; 16] = name[8..24].try_into().unwrap_or_default();
-        IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()
+        let flow: [u8; 4] = name[4..8].try_into().unwrap_or_default();
+        let scope: [u8; 4] = name[24..28].try_into().unwrap_or_default();
+        let (flow, scope) = (u32::from_be_bytes(flow), u32::from_ne_bytes(scope));
+        SocketAddrV6::new(Ipv6Addr::from(octets), port, flow, scope).into()
     } else {
         let octets: [u8; 4] = name[4..8].try_into().unwrap_or_default();
-        IpAddr::V4(Ipv4Addr::from(octets))
+        SocketAddrV4::new(Ipv4Addr::from(octets), port).into()
     }
 }
 
@@ -181,7 +186,7 @@ mod tests {
     use super::*;
 
     /// All datagrams up to `count`, however many calls the kernel takes to hand them over.
-    fn collect(receiver: &UdpSocket, slot_len: usize, count: usize) -> Vec<(IpAddr, Vec<u8>)> {
+    fn collect(receiver: &UdpSocket, slot_len: usize, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut datagrams = Datagrams::new(slot_len);
         let mut all = Vec::new();
         while all.len() < count {
@@ -208,7 +213,7 @@ mod tests {
         for text in ["one", "", "longer than eight"] {
             sender.send_to(text.as_bytes(), to).unwrap();
         }
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let peer = sender.local_addr().unwrap();
         let expected = ["one", "", "longer t"].map(|text| (peer, text.as_bytes().to_vec()));
         assert_eq!(collect(&receiver, 8, 3), expected);
     }
@@ -234,10 +239,10 @@ mod tests {
     fn an_address_of_either_family_is_read() {
         let mut name = [0; NAME_LEN];
         name[..2].copy_from_slice(&u16::try_from(libc::AF_INET6).unwrap().to_ne_bytes());
+        name[2..4].copy_from_slice(&1162_u16.to_be_bytes());
+        name[24..28].copy_from_slice(&3_u32.to_ne_bytes());
         name[8..24].copy_from_slice(&"2001:db8::7".parse::<Ipv6Addr>().unwrap().octets());
-        assert_eq!(address(&name).to_string(), "2001:db8::7");
-        name[8..24].copy_from_slice(&"::ffff:192.0.2.9".parse::<Ipv6Addr>().unwrap().octets());
-        assert_eq!(address(&name).to_string(), "192.0.2.9");
+        assert_eq!(address(&name).to_string(), "[2001:db8::7%3]:1162");
     }
 
     #[test]

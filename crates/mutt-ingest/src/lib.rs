@@ -12,12 +12,14 @@ pub mod http;
 pub mod metrics;
 mod pump;
 pub mod relp;
+pub mod snmp;
 mod sockets;
 mod streams;
 mod syslog_lines;
 pub mod syslog_stream;
 pub mod syslog_udp;
 pub mod trap_names;
+mod udp;
 
 pub use crate::http::{AdminConfig, HttpIngest, HttpOptions};
 pub use admission::Admission;

@@ -7,6 +7,7 @@
 
 use mutt_engine::EngineError;
 use mutt_http::HandshakeFailure;
+use mutt_snmp::UsmStat;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -93,11 +94,31 @@ pub enum RejectReason {
     Encoding,
     /// No such path, or not by this method; no such command, or not now.
     Request,
+    /// A version, a security model or a kind of message that is not taken here.
+    Unsupported,
+    /// SNMPv3: the message names no engine.
+    UnknownEngine,
+    /// SNMPv3: no such user.
+    UnknownUser,
+    /// SNMPv3: less protected than the user must send, or more than the user has keys for.
+    SecurityLevel,
+    /// SNMPv3: the authentication code is wrong, mostly for another password or protocol.
+    WrongDigest,
+    /// SNMPv3: not decrypted, mostly for another privacy password or protocol.
+    Decryption,
+    /// SNMPv3: older than 150 s by its sender's own clock.
+    TimeWindow,
+    /// SNMPv3: a copy of a message that was taken before.
+    Replay,
+    /// SNMPv3: more engines send than can be told apart.
+    TooManyEngines,
+    /// An inform that its sender repeated: it is stored, or being stored, already.
+    Retransmission,
 }
 
 impl RejectReason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 23] = [
         Self::Auth,
         Self::Json,
         Self::ValidationError,
@@ -111,6 +132,16 @@ impl RejectReason {
         Self::Framing,
         Self::Encoding,
         Self::Request,
+        Self::Unsupported,
+        Self::UnknownEngine,
+        Self::UnknownUser,
+        Self::SecurityLevel,
+        Self::WrongDigest,
+        Self::Decryption,
+        Self::TimeWindow,
+        Self::Replay,
+        Self::TooManyEngines,
+        Self::Retransmission,
     ];
 
     /// The value of the `reason` label.
@@ -129,6 +160,16 @@ impl RejectReason {
             Self::Framing => "framing",
             Self::Encoding => "encoding",
             Self::Request => "request",
+            Self::Unsupported => "unsupported",
+            Self::UnknownEngine => "unknown_engine",
+            Self::UnknownUser => "unknown_user",
+            Self::SecurityLevel => "security_level",
+            Self::WrongDigest => "wrong_digest",
+            Self::Decryption => "decryption",
+            Self::TimeWindow => "time_window",
+            Self::Replay => "replay",
+            Self::TooManyEngines => "too_many_engines",
+            Self::Retransmission => "retransmission",
         }
     }
 }
@@ -190,6 +231,44 @@ pub struct NameMetrics {
     pub outstanding: Gauge,
 }
 
+/// What is counted about SNMP alone.
+#[derive(Clone, Debug)]
+pub struct SnmpMetrics {
+    /// Responses and Reports that went out.
+    pub answers_sent: Counter,
+    /// Those that the kernel would not take.
+    pub answers_failed: Counter,
+    usm: [Counter; UsmStat::ALL.len()],
+}
+
+impl SnmpMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let answers = Family::<[(&str, &str); 1], Counter>::default();
+        let usm = Family::<[(&str, &str); 1], Counter>::default();
+        let metrics = Self {
+            answers_sent: answers.get_or_create_owned(&[("outcome", "sent")]),
+            answers_failed: answers.get_or_create_owned(&[("outcome", "failed")]),
+            usm: UsmStat::ALL.map(|stat| usm.get_or_create_owned(&[("stat", stat.name())])),
+        };
+        registry.register(
+            "mutt_snmp_answers",
+            "Responses to informs and Reports",
+            answers,
+        );
+        registry.register(
+            "mutt_snmp_usm_stats",
+            "SNMPv3 messages refused by the user-based security model (RFC 3414, usmStats)",
+            usm,
+        );
+        metrics
+    }
+
+    /// Messages that one statistic of the user-based security model counts.
+    pub fn usm(&self, stat: UsmStat) -> &Counter {
+        &self.usm[stat as usize]
+    }
+}
+
 /// Every metric of the ingestor. Cloning it clones handles.
 #[derive(Clone, Debug)]
 pub struct IngestMetrics {
@@ -205,6 +284,8 @@ pub struct IngestMetrics {
     pub floods: Gauge,
     /// Names of addresses.
     pub names: NameMetrics,
+    /// SNMP traps and informs.
+    pub snmp: SnmpMetrics,
     success: Counter,
     failed: [Counter; RejectReason::ALL.len()],
     listeners: [ListenerMetrics; Listener::ALL.len()],
@@ -235,6 +316,7 @@ impl IngestMetrics {
                 misses: names.get_or_create_owned(&[("result", "miss")]),
                 outstanding: Gauge::default(),
             },
+            snmp: SnmpMetrics::register(registry),
             success: requests.get_or_create_owned(&[("status", "success"), ("reason", "")]),
             failed: RejectReason::ALL.map(|reason| {
                 requests.get_or_create_owned(&[("status", "fail"), ("reason", reason.name())])

@@ -1,13 +1,15 @@
-//! From a source of messages to durable batches: the loop that all syslog listeners share.
+//! From a source of messages to durable batches: the loop that most listeners share.
 //!
 //! Batches form by nature: the next one fills while the last one commits. A batch that the engine
 //! refuses is kept and offered again; meanwhile the source is not read, so that what waits in MUTT
 //! stays bounded and the rest waits in the kernel or at the sender. Whatever is given up is counted
-//! with its reason. Knows neither sockets nor syslog.
+//! with its reason. Who owes an answer for an event hears what became of its batch. Knows neither
+//! sockets nor protocols.
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -55,6 +57,20 @@ pub(crate) struct Forming {
     /// Events and bytes of the batch before: the room that the next one starts with, once it does.
     /// A source that fell silent holds no memory.
     room: (usize, usize),
+    owed: Option<Owed>,
+}
+
+/// Who is told what became of a batch.
+pub(crate) trait Creditor: Send + Sync {
+    /// The batch with the events of these numbers is durable, or (`stored` is false) some of it is
+    /// given up.
+    fn settled(&self, numbers: Vec<u64>, stored: bool);
+}
+
+/// Answers that are owed for events of a batch.
+struct Owed {
+    numbers: Vec<u64>,
+    to: Arc<dyn Creditor>,
 }
 
 impl Forming {
@@ -64,7 +80,17 @@ impl Forming {
             batch: Batch::new(),
             max_bytes,
             room: (0, 0),
+            owed: None,
         }
+    }
+
+    /// `to` is to be told, by this number, what becomes of the batch.
+    pub(crate) fn owe(&mut self, number: u64, to: &Arc<dyn Creditor>) {
+        let owed = self.owed.get_or_insert_with(|| Owed {
+            numbers: Vec::new(),
+            to: Arc::clone(to),
+        });
+        owed.numbers.push(number);
     }
 
     /// Where the next event is written to.
@@ -183,8 +209,18 @@ impl Outbox {
         }
     }
 
+    /// Sends what has formed on its way. There must be room. Never waits.
+    async fn push_formed(&mut self, forming: &mut Forming) {
+        let owed = forming.owed.take();
+        self.push_owing(forming.take(), owed).await;
+    }
+
     /// Sends a batch on its way. There must be room. Never waits.
     pub(crate) async fn push(&mut self, batch: Batch) {
+        self.push_owing(batch, None).await;
+    }
+
+    async fn push_owing(&mut self, batch: Batch, owed: Option<Owed>) {
         debug_assert!(
             !self.is_full(),
             "a batch is pushed only where there is room"
@@ -197,7 +233,12 @@ impl Outbox {
             batch,
             self.give_up.clone(),
         );
-        let delivery = Box::pin(delivery.finish());
+        let delivery = Box::pin(async move {
+            let stored = delivery.finish().await;
+            if let Some(owed) = owed {
+                owed.to.settled(owed.numbers, stored);
+            }
+        });
         let mut under_way = UnderWay { events, delivery };
         // The first poll hands the batch to the engine, in the order of the batches.
         let done = poll_fn(|cx| Poll::Ready(under_way.delivery.as_mut().poll(cx).is_ready())).await;
@@ -357,9 +398,14 @@ impl Delivery {
             .inc_by(self.batch.len() as u64);
     }
 
-    /// Brings all of it into the queue, or gives the rest up.
-    async fn finish(mut self) {
-        while self.left() > 0 && self.advance().await.is_some() {}
+    /// Brings all of it into the queue, or gives the rest up. Returns whether all of it is there.
+    async fn finish(mut self) -> bool {
+        while self.left() > 0 {
+            if self.advance().await.is_none() {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -423,7 +469,7 @@ pub(crate) async fn pump<I: Intake>(
                 break Ok(());
             }
             if !forming.batch.is_empty() {
-                outbox.push(forming.take()).await;
+                outbox.push_formed(&mut forming).await;
                 forming.max_bytes = max_bytes();
             }
         }
@@ -456,7 +502,7 @@ async fn finish<I: Intake>(
         for _ in 0..LAST_BATCHES {
             if forming.is_full() {
                 outbox.room().await;
-                outbox.push(forming.take()).await;
+                outbox.push_formed(&mut forming).await;
             }
             // Not held to a task's budget: its end would look like a source that has no more.
             let filled = unconstrained(fill_now(source, &mut forming)).await;
@@ -467,7 +513,7 @@ async fn finish<I: Intake>(
         source.finish(&mut forming);
         if !forming.batch.is_empty() {
             outbox.room().await;
-            outbox.push(forming.take()).await;
+            outbox.push_formed(&mut forming).await;
         }
         outbox.all_settled().await;
     };

@@ -108,7 +108,11 @@ impl Receipt {
         }
     }
 
-    fn correlation(&self) -> &str {
+    pub(crate) fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    pub(crate) fn correlation(&self) -> &str {
         std::str::from_utf8(&self.correlation).expect("an id is ASCII")
     }
 }

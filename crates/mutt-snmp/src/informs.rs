@@ -20,7 +20,7 @@ const MAX_ANSWERS: usize = 4;
 /// What makes two informs the same: their sender and all that they say. A keyed hash, so that
 /// nobody can make two on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct InformKey(pub(crate) u64);
+pub struct InformKey(pub u64);
 
 /// An answer and whom it is for.
 pub type Answer = (Vec<u8>, SocketAddr);

@@ -1,0 +1,236 @@
+//! From datagrams to events, with answers, Reports and counters.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mutt_snmp::{
+    Access, Arrival, EventOrigin, InformKey, Informs, Received, Receiver, Refusal, Trap, UsmStat,
+    plain_message, write_event,
+};
+use parking_lot::Mutex;
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+
+use crate::admission::Admission;
+use crate::metrics::{Listener, ListenerMetrics, RejectReason, SnmpMetrics};
+use crate::pump::{Creditor, Forming};
+use crate::syslog_lines::Receipt;
+use crate::udp::Reader;
+
+/// How often one kind of refusal is logged: counters tell the rest.
+const WARNING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Makes events of what comes from one socket.
+pub(super) struct Traps {
+    receiver: Receiver,
+    access: watch::Receiver<Arc<Access>>,
+    /// When the datagrams that are read now were taken from the socket.
+    receipt: Receipt,
+    now: Instant,
+    message: String,
+    counters: ListenerMetrics,
+    snmp: SnmpMetrics,
+    /// What the receiver has counted so far.
+    stats: [u32; UsmStat::ALL.len()],
+    /// By position in [`Refusal::ALL`].
+    warned: [Option<Instant>; Refusal::ALL.len()],
+    answers: Arc<Answers>,
+    creditor: Arc<dyn Creditor>,
+}
+
+/// Informs that are under way or stored, and the socket that their answers go through.
+struct Answers {
+    informs: Mutex<Informs>,
+    socket: Arc<UdpSocket>,
+    snmp: SnmpMetrics,
+}
+
+impl Answers {
+    fn send(&self, answer: &[u8], to: SocketAddr) {
+        // Never waited for: whoever misses an answer asks again.
+        let counter = match self.socket.try_send_to(answer, to) {
+            Ok(_) => &self.snmp.answers_sent,
+            Err(error) => {
+                tracing::debug!(%to, %error, "an answer was not sent");
+                &self.snmp.answers_failed
+            }
+        };
+        counter.inc();
+    }
+}
+
+impl Creditor for Answers {
+    fn settled(&self, numbers: Vec<u64>, stored: bool) {
+        let now = Instant::now();
+        for number in numbers {
+            let key = InformKey(number);
+            if !stored {
+                self.informs.lock().given_up(key, now);
+                continue;
+            }
+            let answers = self.informs.lock().stored(key, now);
+            for (answer, to) in answers {
+                self.send(&answer, to);
+            }
+        }
+    }
+}
+
+impl Traps {
+    pub(super) fn new(
+        receiver: Receiver,
+        access: watch::Receiver<Arc<Access>>,
+        socket: Arc<UdpSocket>,
+        admission: &Admission,
+    ) -> Self {
+        let metrics = admission.metrics();
+        let answers = Arc::new(Answers {
+            informs: Mutex::default(),
+            socket,
+            snmp: metrics.snmp.clone(),
+        });
+        Self {
+            receiver,
+            access,
+            receipt: Receipt::now(),
+            now: Instant::now(),
+            message: String::new(),
+            counters: metrics.listener(Listener::SnmpTrap).clone(),
+            snmp: metrics.snmp.clone(),
+            stats: [0; UsmStat::ALL.len()],
+            warned: [None; Refusal::ALL.len()],
+            creditor: answers.clone(),
+            answers,
+        }
+    }
+
+    fn reject(&self, reason: RejectReason) {
+        self.counters.received.inc();
+        self.counters.rejected(reason).inc();
+    }
+
+    fn count_stats(&mut self) {
+        for (stat, seen) in UsmStat::ALL.into_iter().zip(&mut self.stats) {
+            let now = self.receiver.stat(stat);
+            self.snmp
+                .usm(stat)
+                .inc_by(u64::from(now.wrapping_sub(*seen)));
+            *seen = now;
+        }
+    }
+
+    fn warn(&mut self, refusal: Refusal, from: SocketAddr) {
+        let last = &mut self.warned[refusal as usize];
+        let now = self.now;
+        if last.is_some_and(|last| now.saturating_duration_since(last) < WARNING_INTERVAL) {
+            return;
+        }
+        *last = Some(now);
+        let reason = reason(refusal).name();
+        tracing::warn!(
+            %from, reason,
+            "an SNMP message is refused; more of the kind are counted and not logged for a while"
+        );
+    }
+}
+
+impl Reader for Traps {
+    fn begin_read(&mut self) {
+        self.receipt = Receipt::now();
+        self.now = Instant::now();
+        if self.access.has_changed().unwrap_or(false) {
+            let access = Arc::clone(&self.access.borrow_and_update());
+            self.receiver.set_access(access);
+        }
+    }
+
+    fn read(&mut self, from: SocketAddr, datagram: &[u8], forming: &mut Forming) {
+        let (refusal, report) = match self.receiver.receive(datagram, from, self.now) {
+            Received::Trap(trap) => {
+                add(&trap, from, &self.receipt, &mut self.message, forming);
+                self.counters.received.inc();
+                self.counters.parsed.inc();
+                return;
+            }
+            Received::Inform {
+                trap,
+                answer,
+                key,
+                copied,
+            } => {
+                self.counters.received.inc();
+                let answer = (answer, from);
+                let arrival = {
+                    let mut informs = self.answers.informs.lock();
+                    informs.arrived(key, copied, answer, self.now)
+                };
+                let reason = match arrival {
+                    Arrival::New => {
+                        add(&trap, from, &self.receipt, &mut self.message, forming);
+                        forming.owe(key.0, &self.creditor);
+                        self.counters.parsed.inc();
+                        return;
+                    }
+                    Arrival::UnderWay => RejectReason::Retransmission,
+                    Arrival::Stored((answer, to)) => {
+                        self.answers.send(&answer, to);
+                        RejectReason::Retransmission
+                    }
+                    Arrival::Replayed => RejectReason::Replay,
+                };
+                self.counters.rejected(reason).inc();
+                return;
+            }
+            Received::Reply { report, refusal } => (refusal, Some(report)),
+            Received::Refused(refusal) => (refusal, None),
+        };
+        self.count_stats();
+        if let Some(report) = &report {
+            self.answers.send(report, from);
+        }
+        // A sender that is told who and how late this is was not refused anything yet.
+        let greeting = matches!(refusal, Refusal::UnknownEngine | Refusal::TimeWindow);
+        if report.is_none() || !greeting {
+            self.reject(reason(refusal));
+            self.warn(refusal, from);
+        }
+    }
+}
+
+fn add(
+    trap: &Trap<'_>,
+    from: SocketAddr,
+    receipt: &Receipt,
+    message: &mut String,
+    forming: &mut Forming,
+) {
+    let origin = EventOrigin {
+        peer: from.ip().to_canonical(),
+        received_at: receipt.at(),
+        correlation_id: receipt.correlation(),
+        relay: false,
+    };
+    message.clear();
+    plain_message(trap, message);
+    forming
+        .batch()
+        .push_with(|out| write_event(trap, &origin, None, message, out));
+}
+
+/// What a refusal is counted as.
+fn reason(refusal: Refusal) -> RejectReason {
+    match refusal {
+        Refusal::Malformed => RejectReason::Framing,
+        Refusal::Unsupported | Refusal::NoNotification => RejectReason::Unsupported,
+        Refusal::Community => RejectReason::Auth,
+        Refusal::UnknownEngine => RejectReason::UnknownEngine,
+        Refusal::UnknownUser => RejectReason::UnknownUser,
+        Refusal::SecurityLevel => RejectReason::SecurityLevel,
+        Refusal::WrongDigest => RejectReason::WrongDigest,
+        Refusal::Decryption => RejectReason::Decryption,
+        Refusal::TimeWindow => RejectReason::TimeWindow,
+        Refusal::Replayed => RejectReason::Replay,
+        Refusal::TooManyEngines => RejectReason::TooManyEngines,
+    }
+}
