@@ -215,6 +215,10 @@ settings! {
             => "RELP, rsyslog's reliable protocol: a message is acknowledged once it is durable.";
         relp_tls_addr: ListenAddr = "RELP_TLS_ADDR" "off"
             => "RELP over TLS, with the certificate and the permitted senders of SYSLOG_TLS_….";
+        snmp_trap_addr: ListenAddr = "SNMP_TRAP_ADDR" "1162"
+            => "SNMP traps and informs, versions 1, 2c and 3, over UDP.";
+        snmp_users_file: Option<PathBuf> = "SNMP_USERS_FILE" ""
+            => "Communities and version 3 users that may send traps (TOML), closed to other users of the machine; not set: any community, and nobody by version 3. Read again when it changes.";
         tls_cert_file: Option<PathBuf> = "TLS_CERT_FILE" ""
             => "Certificate chain (PEM) for HTTPS on the ingest port; read again when it changes.";
         tls_key_file: Option<PathBuf> = "TLS_KEY_FILE" ""

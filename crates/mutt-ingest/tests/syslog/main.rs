@@ -5,6 +5,7 @@ mod clients;
 mod door;
 mod pki;
 mod relp;
+mod snmp;
 mod support;
 mod tcp;
 mod tls;

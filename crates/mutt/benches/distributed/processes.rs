@@ -63,6 +63,7 @@ impl Role {
             .env("SYSLOG_TCP_ADDR", syslog.port().to_string())
             .env("SYSLOG_TLS_ADDR", "off")
             .env("RELP_ADDR", "off")
+            .env("SNMP_TRAP_ADDR", "off")
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);
         for (variable, of) in [

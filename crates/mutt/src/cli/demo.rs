@@ -265,6 +265,7 @@ fn sources(global: &Global, dir: &std::path::Path, ports: &Ports, mock: &MockMoo
         ("SYSLOG_TCP_ADDR", ports.syslog.to_string()),
         ("SYSLOG_TLS_ADDR", "off".into()),
         ("RELP_ADDR", "off".into()),
+        ("SNMP_TRAP_ADDR", "off".into()),
         ("SERVER_PORT_WEBUI", ports.webui.to_string()),
         // One process: the ingest port shows health and metrics of all roles.
         ("SERVER_PORT_ALERTER", "0".into()),

@@ -14,7 +14,7 @@ use mutt_forwarder::{
     Backoff, Forwarder, ForwarderMetrics, ForwarderOptions, MoogSink, Remediation,
     RemediationMetrics, RemediationOptions,
 };
-use mutt_http::{HttpMetrics, Limits, Tls, role_router, state_router};
+use mutt_http::{HttpMetrics, Limits, role_router, state_router};
 use mutt_ingest::{Door, IngestMetrics};
 use mutt_ui::Ui;
 use mutt_web::{LoginLinks, WebMetrics};
@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::doors::Files;
 use super::health::{self, Process};
 use super::report::{Counters, Reporter};
 use super::{KeyRing, Role, admin, objectives};
@@ -53,8 +54,8 @@ pub(super) struct Build<'a> {
 /// What is needed of the roles afterwards.
 pub(super) struct Started {
     pub(super) alerter: Option<AlerterHandle>,
-    /// The certificates of all listeners.
-    pub(super) tls: Vec<Arc<Tls>>,
+    /// What the listeners read from files that may change.
+    pub(super) files: Files,
     pub(super) door: Option<Door>,
     pub(super) counters: Counters,
 }
@@ -165,13 +166,13 @@ impl Build<'_> {
         };
         self.spawn(reporter.run(self.stop.clone()));
         // The doors open last: who can send can also see what becomes of it.
-        let mut tls = Vec::new();
+        let mut files = Files::default();
         if let (Some(metrics), Some(door)) = (ingest, door.clone()) {
-            tls = self.doors(context, metrics, door, registry)?;
+            files = self.doors(context, metrics, door, registry)?;
         }
         Ok(Started {
             alerter,
-            tls,
+            files,
             door,
             counters,
         })

@@ -12,6 +12,7 @@ use mutt_event::json::RequiredFields;
 use mutt_http::{Limits, PermittedPeer, Tls, TlsOptions};
 use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::relp::{Relp, RelpOptions};
+use mutt_ingest::snmp::{SnmpOptions, SnmpTraps, SnmpUsers};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, Door, DoorOptions, IngestMetrics};
@@ -23,18 +24,42 @@ use super::build::Build;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 
-/// How often the files of TLS are looked at.
-const TLS_WATCH: Duration = Duration::from_secs(5);
+/// How often files that may change are looked at.
+const FILE_WATCH: Duration = Duration::from_secs(5);
+
+/// Where in the data directory the identity as an SNMP engine is kept.
+const SNMP_ENGINE_FILE: &str = "snmp-engine.toml";
+
+/// What is to be read again when asked for.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) certificates: Vec<Arc<Tls>>,
+    pub(super) snmp_users: Option<Arc<SnmpUsers>>,
+}
+
+impl Files {
+    /// Reads all again. Where one cannot be taken, what it said before holds.
+    pub(super) fn reload(&self) {
+        for tls in &self.certificates {
+            if let Err(error) = tls.reload() {
+                tracing::error!(%error, "the certificate in use stays as it is");
+            }
+        }
+        if let Some(users) = &self.snmp_users {
+            users.tell(&users.reload());
+        }
+    }
+}
 
 impl Build<'_> {
-    /// Opens every listener; returns the certificates that are to be read again when asked for.
+    /// Opens every listener.
     pub(super) fn doors(
         &self,
         context: &Context,
         metrics: IngestMetrics,
         door: Door,
         registry: Arc<Registry>,
-    ) -> Outcome<Vec<Arc<Tls>>> {
+    ) -> Outcome<Files> {
         let admission = Admission::new(self.engine.clone(), metrics).with_door(door.clone());
         let grace = Duration::from_secs(self.settings.shutdown_grace_seconds);
         self.spawn(door.run(
@@ -48,13 +73,14 @@ impl Build<'_> {
                 (admission.clone(), self.dynamic.clone(), self.stop.clone());
             self.spawn(async move { admission.run(dynamic, stop).await });
         }
-        let mut certificates = Vec::new();
+        let mut files = Files::default();
         self.syslog_udp(&admission)?;
         self.syslog_tcp(&admission)?;
-        self.syslog_tls(&admission, &mut certificates)?;
-        self.relp(&admission, &mut certificates)?;
-        self.http(context, admission, registry, &mut certificates)?;
-        Ok(certificates)
+        self.syslog_tls(&admission, &mut files.certificates)?;
+        self.relp(&admission, &mut files.certificates)?;
+        files.snmp_users = self.snmp(context, &admission)?;
+        self.http(context, admission, registry, &mut files.certificates)?;
+        Ok(files)
     }
 
     /// What happens to events whichever listener they come through.
@@ -163,6 +189,38 @@ impl Build<'_> {
         self.tls(options, &[]).map(Some)
     }
 
+    fn snmp(&self, context: &Context, admission: &Admission) -> Outcome<Option<Arc<SnmpUsers>>> {
+        let settings = self.settings;
+        let Some(addr) = settings.snmp_trap_addr.resolve(settings.bind_address) else {
+            return Ok(None);
+        };
+        let users = match &settings.snmp_users_file {
+            Some(path) => SnmpUsers::load(path.clone()).map_err(Failure::problem)?,
+            None => {
+                tracing::info!(
+                    "SNMP: traps of versions 1 and 2c are taken from any community, and none of \
+                     version 3 (SNMP_USERS_FILE)"
+                );
+                SnmpUsers::open()
+            }
+        };
+        let data = context.data_dir();
+        // With the servers elsewhere, this may be all that is kept here.
+        std::fs::create_dir_all(data).map_err(|error| {
+            Failure::failed(format_args!("MUTT_DATA_DIR {}: {error}", data.display()))
+        })?;
+        let options = SnmpOptions::new(addr, data.join(SNMP_ENGINE_FILE));
+        let traps =
+            SnmpTraps::bind(options, users.clone(), admission.clone()).map_err(Failure::failed)?;
+        tracing::info!(
+            engine_id = %traps.engine().id(), boots = traps.engine().boots(),
+            "SNMP: who sends informs finds this engine"
+        );
+        self.spawn(traps.run(self.stop_ingest.clone()));
+        self.spawn(users.clone().follow(FILE_WATCH, self.stop.clone()));
+        Ok(Some(users))
+    }
+
     /// What syslog streams have in common.
     fn syslog_stream(&self, addr: SocketAddr) -> SyslogTcpOptions {
         SyslogTcpOptions {
@@ -220,7 +278,7 @@ impl Build<'_> {
     /// Reads a certificate and follows its files.
     fn tls(&self, options: TlsOptions, alpn: &[&[u8]]) -> Outcome<Arc<Tls>> {
         let tls = Arc::new(Tls::load(options, alpn).map_err(Failure::problem)?);
-        self.spawn(tls.clone().watch(TLS_WATCH, self.stop.clone()));
+        self.spawn(tls.clone().watch(FILE_WATCH, self.stop.clone()));
         Ok(tls)
     }
 }

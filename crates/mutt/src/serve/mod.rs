@@ -23,7 +23,7 @@ use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{Engine, FlowCounts, WorkerKind, Workers as _, dynamic};
 use mutt_forwarder::sink::{FixedKeys, Identity};
 use mutt_forwarder::{MoogOptions, MoogSink, Shape};
-use mutt_http::{About, HttpMetrics, Keys, Tls};
+use mutt_http::{About, HttpMetrics, Keys};
 use mutt_ingest::Door;
 use mutt_web::LoginLinks;
 use prometheus_client::registry::Registry;
@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::build::Build;
+use self::doors::Files;
 use self::health::Process;
 use self::report::Counters;
 use crate::api::local_url;
@@ -204,7 +205,7 @@ pub struct Server {
     webui: bool,
     sink: Arc<MoogSink>,
     alerter: Option<AlerterHandle>,
-    tls: Vec<Arc<Tls>>,
+    files: Files,
     door: Option<Door>,
     counters: Counters,
     grace: Duration,
@@ -310,7 +311,7 @@ impl Server {
             webui: roles.contains(&Role::Webui) && settings.server_port_webui != 0,
             sink,
             alerter: started.alerter,
-            tls: started.tls,
+            files: started.files,
             door: started.door,
             counters: started.counters,
             grace: Duration::from_secs(settings.shutdown_grace_seconds),
@@ -329,8 +330,8 @@ impl Server {
         self.counters.flow()
     }
 
-    /// SIGHUP: secrets, the sink's settings, certificates, the files of the door, rules, hosts and teams
-    /// are read again.
+    /// SIGHUP: secrets, the sink's settings, certificates, the files of the door, SNMP users, rules, hosts
+    /// and teams are read again.
     async fn reload(&self, context: &Context) {
         if let Err(error) = self.secrets.reload().await {
             tracing::error!(%error, "not every secret could be read; the last known ones hold");
@@ -343,11 +344,7 @@ impl Server {
             // They may lie on a network file system that hangs.
             let _ = tokio::task::spawn_blocking(move || door.reload()).await;
         }
-        for tls in &self.tls {
-            if let Err(error) = tls.reload() {
-                tracing::error!(%error, "the certificate in use stays as it is");
-            }
-        }
+        self.files.reload();
         if let Some(alerter) = &self.alerter {
             alerter.reload();
         }

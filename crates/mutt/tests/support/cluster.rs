@@ -632,6 +632,8 @@ fn make_role(
     for variable in ["SYSLOG_TLS_ADDR", "RELP_ADDR"] {
         role.set(variable, "off");
     }
+    role.set("SYSLOG_TLS_ADDR", "off");
+    role.set("SNMP_TRAP_ADDR", "off");
     let dir = role.dir.display().to_string();
     role.set("MUTT_DATA_DIR", &dir);
     role

@@ -120,6 +120,7 @@ impl Mutt {
             .env("SYSLOG_TCP_ADDR", self.syslog.number.to_string())
             .env("SYSLOG_TLS_ADDR", "off")
             .env("RELP_ADDR", "off")
+            .env("SNMP_TRAP_ADDR", "off")
             .env("SERVER_PORT_ALERTER", "0")
             .env("SERVER_PORT_ALERTER_METRICS", "0")
             .env("SERVER_PORT_MOOG_FORWARDER", "0")

@@ -85,6 +85,7 @@ impl Settings {
             ("SYSLOG_TCP_ADDR", port("syslog")),
             ("SYSLOG_TLS_ADDR", "off".to_owned()),
             ("RELP_ADDR", port("relp")),
+            ("SNMP_TRAP_ADDR", "off".to_owned()),
             (
                 "MOOG_WEBHOOK_URL",
                 format!("http://127.0.0.1:{}/", port("mock-moog")),

@@ -85,6 +85,7 @@ impl Server {
             .env("SYSLOG_TCP_ADDR", syslog.to_string())
             .env("SYSLOG_TLS_ADDR", "off")
             .env("RELP_ADDR", "off")
+            .env("SNMP_TRAP_ADDR", "off")
             .env("SERVER_PORT_ALERTER", "0")
             .env("SERVER_PORT_ALERTER_METRICS", "0")
             .env("SERVER_PORT_MOOG_FORWARDER", "0")

@@ -213,6 +213,8 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
             .resolve(bind)
             .map(|addr| ("SYSLOG_UDP_ADDR", addr, true)),
     );
+    let addr = settings.snmp_trap_addr.resolve(bind);
+    wanted.extend(addr.map(|addr| ("SNMP_TRAP_ADDR", addr, true)));
     let mut free = 0;
     for (name, addr, udp) in wanted {
         let result = if udp {
