@@ -108,8 +108,8 @@ impl Receipt {
         }
     }
 
-    pub(crate) fn at(&self) -> Timestamp {
-        self.at
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment
     }
 
     pub(crate) fn correlation(&self) -> &str {

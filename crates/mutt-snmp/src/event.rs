@@ -22,18 +22,21 @@ pub struct EventOrigin<'a> {
     pub received_at: Timestamp,
     /// What all events of one read have in common.
     pub correlation_id: &'a str,
-    /// Whether the peer passes on traps of others, and is believed about whose they are.
-    pub relay: bool,
+    /// Whether the peer passes on traps of others, and is believed about whose they are: `None`
+    /// where nothing is known of it, when what it passes on is not believed, and what a version 1
+    /// trap says of its own agent is.
+    pub relay: Option<bool>,
+    /// What the event is tagged with.
+    pub tags: &'a [Box<str>],
 }
 
 impl EventOrigin<'_> {
     /// The device that a trap is about: what a relay says, else the agent's address that a version 1
     /// trap names, else the sender.
     pub fn device(&self, trap: &Trap<'_>) -> IpAddr {
-        let proxied = trap.proxied_address.filter(|_| self.relay);
-        proxied
-            .or(trap.agent_address.map(IpAddr::V4))
-            .unwrap_or(self.peer)
+        let proxied = trap.proxied_address.filter(|_| self.relay == Some(true));
+        let agent = trap.agent_address.filter(|_| self.relay != Some(false));
+        proxied.or(agent.map(IpAddr::V4)).unwrap_or(self.peer)
     }
 }
 
@@ -41,7 +44,7 @@ impl EventOrigin<'_> {
 /// `description` what people read of this trap.
 ///
 /// Fields written: `hostname`, `message`, `timestamp` (that of receipt; traps carry none), `source`,
-/// `source_ip`, `trap_oid`, `trap_name`, `varbinds` (each with `oid`, `name`, `type`, `value`),
+/// `source_ip`, `tags`, `trap_oid`, `trap_name`, `varbinds` (each with `oid`, `name`, `type`, `value`),
 /// `snmp_version`, `uptime` (hundredths of a second), `agent_address`, `enterprise`, `security_name`,
 /// `security_level`, `engine_id`, `context_engine_id`, `context_name`, `inform`, and MUTT's own. SNMP
 /// has no severity: `syslog_severity`, `facility`, `program` and `procid` are those of a syslog
@@ -79,6 +82,15 @@ pub fn write_event(
     }
     element.text("source", Source::Snmp.name());
     element.address("source_ip", origin.peer);
+    if !origin.tags.is_empty() {
+        element.raw_with("tags", |out| {
+            for (index, tag) in origin.tags.iter().enumerate() {
+                out.push(if index == 0 { b'[' } else { b',' });
+                push_string(out, tag);
+            }
+            out.push(b']');
+        });
+    }
     element.raw_with("trap_oid", |out| push_oid(out, &trap.trap_oid));
     if let Some(name) = description.trap_name {
         element.text("trap_name", name);
@@ -227,7 +239,8 @@ mod tests {
             peer: [192, 0, 2, 1].into(),
             received_at: Timestamp::UNIX_EPOCH,
             correlation_id: "c",
-            relay: false,
+            relay: None,
+            tags: &[],
         };
         let mut describer = Describer::default();
         let description = describer.describe(trap, &Names::builtin());

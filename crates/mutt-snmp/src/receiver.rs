@@ -24,7 +24,7 @@ use crate::message::{
     Community, Envelope, NoNotification, Notification, Scoped, UsmParameters, V3,
 };
 use crate::outcome::{Received, Refusal, UsmStat};
-use crate::remote::{Freshness, Remotes, Seen};
+use crate::remote::{Freshness, MAX_SEEN, Remotes, Seen};
 use crate::trap::{SecurityLevel, Trap, Version};
 use crate::users::Access;
 
@@ -381,6 +381,7 @@ impl State {
             let oldest = self.engine.time(now).saturating_sub(TIME_WINDOW);
             self.own.forget_before(oldest);
             self.own.remember(parameters.time, checked.code);
+            self.own.shorten(MAX_SEEN);
         } else {
             let (id, boots, time) = (parameters.engine_id, parameters.boots, parameters.time);
             self.remotes.remember(id, boots, time, checked.code, now);

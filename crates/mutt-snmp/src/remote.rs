@@ -6,8 +6,8 @@
 //! accepts a copy within those 150 s; MUTT does not: it remembers the authentication code of every
 //! message it took until its time is too old anyway.
 //!
-//! Memory is bounded, and no bound opens a gap. Where one engine, or all together, send more than is
-//! remembered, the oldest seconds of that engine are forgotten and from then on refused as too old:
+//! Memory is bounded, and no bound opens a gap. Where engines send more than is remembered, the
+//! oldest seconds of the one that sends are forgotten and from then on refused as too old:
 //! its window gets shorter than 150 s, as far as its own rate makes it. An engine, once known, is
 //! never forgotten, because its oldest captured trap would then pass for a first one; beyond
 //! [`MAX_ENGINES`] new ones are refused. Only messages whose authentication code was verified come
@@ -24,11 +24,9 @@ use crate::identity::{MAX_BOOTS, TIME_WINDOW};
 /// The most engines whose clocks are kept, some 80 bytes each.
 pub(crate) const MAX_ENGINES: usize = 500_000;
 
-/// The most messages remembered of one engine: what 150 s bring at 870 a second.
-pub(crate) const MAX_SEEN: usize = 131_072;
-
-/// The most messages remembered of all remote engines together, some 40 bytes each.
-const MAX_SEEN_TOTAL: usize = 1_000_000;
+/// The most messages remembered of all remote engines together, and as many again of informs, some 40
+/// bytes each: what 150 s bring at 6,600 a second.
+pub(crate) const MAX_SEEN: usize = 1_000_000;
 
 /// How often all engines are gone through for what need not be remembered any longer.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -71,7 +69,11 @@ impl Seen {
         if self.codes.insert(code) {
             self.by_time.push(Reverse((time, code)));
         }
-        while self.len() > MAX_SEEN {
+    }
+
+    /// Forgets the oldest beyond so many, and refuses what was made until then.
+    pub(crate) fn shorten(&mut self, most: usize) {
+        while self.len() > most {
             self.forget_oldest();
         }
     }
@@ -135,7 +137,7 @@ pub(crate) struct Remotes {
 
 impl Remotes {
     pub(crate) fn new() -> Self {
-        Self::bounded(MAX_ENGINES, MAX_SEEN_TOTAL)
+        Self::bounded(MAX_ENGINES, MAX_SEEN)
     }
 
     fn bounded(max_engines: usize, max_seen: usize) -> Self {
@@ -232,10 +234,10 @@ impl Remotes {
         let Some(remote) = self.engines.get_mut(&key) else {
             return;
         };
-        while self.seen > self.max_seen && remote.seen.len() > 0 {
-            remote.seen.forget_oldest();
-            self.seen -= 1;
-        }
+        let before = remote.seen.len();
+        let beyond = self.seen.saturating_sub(self.max_seen);
+        remote.seen.shorten(before.saturating_sub(beyond));
+        self.seen -= before - remote.seen.len();
     }
 }
 
@@ -296,11 +298,11 @@ mod tests {
     #[test]
     fn one_engine_cannot_be_remembered_without_end() {
         let mut seen = Seen::default();
-        let total = MAX_SEEN as u64 + 100;
-        for code in 0..total {
+        for code in 0..1_100 {
             seen.remember(u32::try_from(code).unwrap(), code);
+            seen.shorten(1_000);
         }
-        assert_eq!((seen.len(), seen.codes.len()), (MAX_SEEN, MAX_SEEN));
+        assert_eq!((seen.len(), seen.codes.len()), (1_000, 1_000));
         assert_eq!(seen.check(99, 99), Freshness::Late);
         assert_eq!(seen.check(100, 100), Freshness::Replayed);
     }

@@ -249,6 +249,18 @@ pub(crate) struct Known<'a> {
     pub(crate) sender: &'a Sender,
     /// Its name, for messages that name no host.
     pub(crate) name: Option<&'a str>,
+    door: (&'a Inner, &'a Setup, Instant),
+}
+
+impl Known<'_> {
+    /// The name of another address, which a message of this sender names.
+    pub(crate) fn name_of(&self, address: IpAddr) -> Option<Arc<str>> {
+        let (inner, setup, now) = self.door;
+        match &setup.senders.of(address).name {
+            Some(name) => Some(Arc::from(&**name)),
+            None => inner.name(setup, address, now),
+        }
+    }
 }
 
 /// When a message came, by both clocks.
@@ -296,6 +308,7 @@ impl Gate {
         let known = Known {
             sender,
             name: sender.name.as_deref().or(looked_up.as_deref()),
+            door: (inner, &setup, moment.monotonic),
         };
         let repeats = setup.repeats.filter(|_| folds);
         if verdict == Verdict::PASS && repeats.is_none() {

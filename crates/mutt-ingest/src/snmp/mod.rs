@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use mutt_snmp::names::Names;
 use mutt_snmp::{EngineFile, EngineFileError, LocalEngine, Receiver};
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +35,8 @@ pub struct SnmpOptions {
     pub addr: SocketAddr,
     /// Where the identity towards senders of informs is kept. The directory must exist.
     pub engine_file: PathBuf,
+    /// The names that OIDs have; may be replaced while traps come. Default: those that MUTT knows.
+    pub names: Arc<ArcSwap<Names>>,
     /// The receive buffer in bytes: what a burst may pile up. Default 32 MiB.
     pub receive_buffer: usize,
     /// How long traps that were read already may take to become durable after the order to stop.
@@ -46,6 +50,7 @@ impl SnmpOptions {
         Self {
             addr,
             engine_file,
+            names: Arc::new(ArcSwap::new(Names::builtin())),
             receive_buffer: RECEIVE_BUFFER,
             grace: Duration::from_secs(5),
         }
@@ -127,6 +132,7 @@ impl SnmpTraps {
         let reader = reader::Traps::new(
             self.receiver,
             self.users.watch(),
+            self.options.names,
             Arc::clone(&self.socket),
             &self.admission,
         );

@@ -4,15 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+use mutt_snmp::names::Names;
+use mutt_snmp::render::Describer;
 use mutt_snmp::{
     Access, Arrival, EventOrigin, InformKey, Informs, Received, Receiver, Refusal, Trap, UsmStat,
-    plain_message, write_event,
+    write_event,
 };
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
+use crate::door::Gate;
 use crate::metrics::{Listener, ListenerMetrics, RejectReason, SnmpMetrics};
 use crate::pump::{Creditor, Forming};
 use crate::syslog_lines::Receipt;
@@ -28,7 +32,7 @@ pub(super) struct Traps {
     /// When the datagrams that are read now were taken from the socket.
     receipt: Receipt,
     now: Instant,
-    message: String,
+    events: Events,
     counters: ListenerMetrics,
     snmp: SnmpMetrics,
     /// What the receiver has counted so far.
@@ -81,6 +85,7 @@ impl Traps {
     pub(super) fn new(
         receiver: Receiver,
         access: watch::Receiver<Arc<Access>>,
+        names: Arc<ArcSwap<Names>>,
         socket: Arc<UdpSocket>,
         admission: &Admission,
     ) -> Self {
@@ -95,7 +100,11 @@ impl Traps {
             access,
             receipt: Receipt::now(),
             now: Instant::now(),
-            message: String::new(),
+            events: Events {
+                gate: admission.door().gate(Listener::SnmpTrap),
+                names,
+                describer: Describer::default(),
+            },
             counters: metrics.listener(Listener::SnmpTrap).clone(),
             snmp: metrics.snmp.clone(),
             stats: [0; UsmStat::ALL.len()],
@@ -148,9 +157,9 @@ impl Reader for Traps {
     fn read(&mut self, from: SocketAddr, datagram: &[u8], forming: &mut Forming) {
         let (refusal, report) = match self.receiver.receive(datagram, from, self.now) {
             Received::Trap(trap) => {
-                add(&trap, from, &self.receipt, &mut self.message, forming);
-                self.counters.received.inc();
-                self.counters.parsed.inc();
+                if self.events.add(&trap, from, &self.receipt, true, forming) {
+                    self.counters.parsed.inc();
+                }
                 return;
             }
             Received::Inform {
@@ -159,7 +168,6 @@ impl Reader for Traps {
                 key,
                 copied,
             } => {
-                self.counters.received.inc();
                 let answer = (answer, from);
                 let arrival = {
                     let mut informs = self.answers.informs.lock();
@@ -167,9 +175,13 @@ impl Reader for Traps {
                 };
                 let reason = match arrival {
                     Arrival::New => {
-                        add(&trap, from, &self.receipt, &mut self.message, forming);
-                        forming.owe(key.0, &self.creditor);
-                        self.counters.parsed.inc();
+                        // What is acknowledged one by one is stored one by one.
+                        if self.events.add(&trap, from, &self.receipt, false, forming) {
+                            forming.owe(key.0, &self.creditor);
+                            self.counters.parsed.inc();
+                        } else {
+                            self.answers.informs.lock().given_up(key, self.now);
+                        }
                         return;
                     }
                     Arrival::UnderWay => RejectReason::Retransmission,
@@ -179,7 +191,7 @@ impl Reader for Traps {
                     }
                     Arrival::Replayed => RejectReason::Replay,
                 };
-                self.counters.rejected(reason).inc();
+                self.reject(reason);
                 return;
             }
             Received::Reply { report, refusal } => (refusal, Some(report)),
@@ -198,24 +210,54 @@ impl Reader for Traps {
     }
 }
 
-fn add(
-    trap: &Trap<'_>,
-    from: SocketAddr,
-    receipt: &Receipt,
-    message: &mut String,
-    forming: &mut Forming,
-) {
-    let origin = EventOrigin {
-        peer: from.ip().to_canonical(),
-        received_at: receipt.at(),
-        correlation_id: receipt.correlation(),
-        relay: false,
-    };
-    message.clear();
-    plain_message(trap, message);
-    forming
-        .batch()
-        .push_with(|out| write_event(trap, &origin, None, message, out));
+/// What makes events of traps.
+struct Events {
+    gate: Gate,
+    names: Arc<ArcSwap<Names>>,
+    describer: Describer,
+}
+
+impl Events {
+    /// Adds the event that a trap is, unless its sender sends too many; returns whether it is in the
+    /// batch, or counted in one that will be. Counts it as received.
+    fn add(
+        &mut self,
+        trap: &Trap<'_>,
+        from: SocketAddr,
+        receipt: &Receipt,
+        folds: bool,
+        forming: &mut Forming,
+    ) -> bool {
+        let Self {
+            gate,
+            names,
+            describer,
+        } = self;
+        let names = names.load();
+        let peer = from.ip().to_canonical();
+        let moment = receipt.moment();
+        let batch = forming.batch();
+        let before = batch.len();
+        let written = gate.pass(peer, moment, folds, batch, |known, out| {
+            let origin = EventOrigin {
+                peer,
+                received_at: moment.at,
+                correlation_id: receipt.correlation(),
+                relay: known.sender.relay,
+                tags: &known.sender.tags,
+            };
+            let device = origin.device(trap);
+            let looked_up = (device != peer).then(|| known.name_of(device)).flatten();
+            let host = if device == peer {
+                known.name
+            } else {
+                looked_up.as_deref()
+            };
+            let description = describer.describe(trap, &names);
+            write_event(trap, &origin, host, &description, out);
+        });
+        written.is_some() && (folds || batch.len() > before)
+    }
 }
 
 /// What a refusal is counted as.

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,16 +156,16 @@ impl SnmpUsers {
     }
 }
 
-fn read(path: &PathBuf) -> Result<String, SnmpUsersError> {
+fn read(path: &Path) -> Result<String, SnmpUsersError> {
     let unreadable = |source| SnmpUsersError::Unreadable {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     let file = fs::File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.mode();
     if mode & EVERYBODY != 0 {
         return Err(SnmpUsersError::Open {
-            path: path.clone(),
+            path: path.to_owned(),
             mode: mode & 0o777,
         });
     }
@@ -176,9 +176,9 @@ fn read(path: &PathBuf) -> Result<String, SnmpUsersError> {
     Ok(text)
 }
 
-fn parse(path: &PathBuf, text: &str) -> Result<Access, SnmpUsersError> {
+fn parse(path: &Path, text: &str) -> Result<Access, SnmpUsersError> {
     Access::parse(text).map_err(|problem| SnmpUsersError::Mistake {
-        path: path.clone(),
+        path: path.to_owned(),
         problem,
     })
 }
@@ -186,7 +186,6 @@ fn parse(path: &PathBuf, text: &str) -> Result<Access, SnmpUsersError> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
 
     use super::*;
 

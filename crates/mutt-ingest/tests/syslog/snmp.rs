@@ -169,20 +169,17 @@ async fn traps_become_events() {
     assert_eq!(event["uptime"], 4711);
     assert_eq!(event["timestamp"], event["_received_at"]);
     assert_eq!(event["syslog_severity"], Value::Null);
-    let varbind =
-        |oid: &str, kind: &str, value: Value| json!({"oid": oid, "type": kind, "value": value});
     assert_eq!(
         event["varbinds"],
         json!([
-            varbind("1.3.6.1.2.1.2.2.1.1.7", "integer", json!(7)),
-            varbind(
-                "1.3.6.1.2.1.2.2.1.2.7",
-                "octet_string",
-                json!("GigabitEthernet1/0/7")
-            ),
+            {"oid": "1.3.6.1.2.1.2.2.1.1.7", "name": "ifIndex.7", "type": "integer", "value": 7},
+            {
+                "oid": "1.3.6.1.2.1.2.2.1.2.7", "name": "ifDescr.7", "type": "octet_string",
+                "value": "GigabitEthernet1/0/7",
+            },
         ])
     );
-    assert!(!event["message"].as_str().unwrap().is_empty());
+    assert_eq!(event["message"], "Interface GigabitEthernet1/0/7 (index 7) is down");
 
     // Version 1 names the agent, which then is the host; the community is nowhere.
     let v1 = [
@@ -200,10 +197,8 @@ async fn traps_become_events() {
     assert_eq!(event["hostname"], "192.0.2.7");
     assert_eq!(event["source_ip"], "127.0.0.1");
     assert_eq!(event["trap_oid"], "1.3.6.1.4.1.9.1.0.17");
-    assert_eq!(
-        event["varbinds"],
-        json!([varbind("1.3.6.1.4.1.9.2", "hex_string", json!("00ff"))])
-    );
+    assert_eq!(event["varbinds"][0]["type"], "hex_string");
+    assert_eq!(event["varbinds"][0]["value"], "00ff");
     assert!(!event.to_string().contains("dc1"));
     eventually("the counters add up", || snmp.adds_up()).await;
     snmp.bed.stop(snmp.listener).await;
