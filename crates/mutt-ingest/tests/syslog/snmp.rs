@@ -179,7 +179,10 @@ async fn traps_become_events() {
             },
         ])
     );
-    assert_eq!(event["message"], "Interface GigabitEthernet1/0/7 (index 7) is down");
+    assert_eq!(
+        event["message"],
+        "Interface GigabitEthernet1/0/7 (index 7) is down"
+    );
 
     // Version 1 names the agent, which then is the host; the community is nowhere.
     let v1 = [

@@ -194,15 +194,14 @@ impl Build<'_> {
         let Some(addr) = settings.snmp_trap_addr.resolve(settings.bind_address) else {
             return Ok(None);
         };
-        let users = match &settings.snmp_users_file {
-            Some(path) => SnmpUsers::load(path.clone()).map_err(Failure::problem)?,
-            None => {
-                tracing::info!(
-                    "SNMP: traps of versions 1 and 2c are taken from any community, and none of \
-                     version 3 (SNMP_USERS_FILE)"
-                );
-                SnmpUsers::open()
-            }
+        let users = if let Some(path) = &settings.snmp_users_file {
+            SnmpUsers::load(path.clone()).map_err(Failure::problem)?
+        } else {
+            tracing::info!(
+                "SNMP: traps of versions 1 and 2c are taken from any community, and none of \
+                 version 3 (SNMP_USERS_FILE)"
+            );
+            SnmpUsers::open()
         };
         let data = context.data_dir();
         // With the servers elsewhere, this may be all that is kept here.
