@@ -7,6 +7,7 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -146,6 +147,18 @@ impl fmt::Display for PeerNames {
         }
         f.write_char(')')
     }
+}
+
+/// When a certificate (DER) expires.
+pub(crate) fn expires(certificate: &[u8]) -> Option<SystemTime> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(
+        certificate
+            .tbs_certificate
+            .validity
+            .not_after
+            .to_system_time(),
+    )
 }
 
 fn canonical(name: &str) -> Box<str> {

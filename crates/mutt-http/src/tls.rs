@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::HttpError;
-use crate::peers::{OnTheList, PermittedPeer};
+use crate::peers::{OnTheList, PermittedPeer, expires};
 
 /// The protocols that an HTTPS server offers.
 pub const ALPN_HTTP1: &[&[u8]] = &[b"http/1.1"];
@@ -40,11 +40,17 @@ pub struct TlsOptions {
     pub permitted: Option<Arc<[PermittedPeer]>>,
 }
 
+/// What is in use.
+struct Current {
+    config: Arc<ServerConfig>,
+    expires: Option<SystemTime>,
+}
+
 /// A server's side of TLS.
 pub struct Tls {
     options: TlsOptions,
     alpn: Vec<Vec<u8>>,
-    current: ArcSwap<ServerConfig>,
+    current: ArcSwap<Current>,
     /// A hash of the contents that were looked at last, good or bad.
     seen: Mutex<[u8; 32]>,
 }
@@ -58,18 +64,23 @@ impl Tls {
     pub fn load(options: TlsOptions, alpn: &[&[u8]]) -> Result<Self, HttpError> {
         let contents = Contents::read(&options)?;
         let alpn: Vec<_> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let config = contents.config(&options, &alpn)?;
+        let current = contents.current(&options, &alpn)?;
         Ok(Self {
             options,
             alpn,
-            current: ArcSwap::from_pointee(config),
+            current: ArcSwap::from_pointee(current),
             seen: Mutex::new(contents.hash()),
         })
     }
 
     /// What new connections get.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.current.load_full())
+        TlsAcceptor::from(self.current.load().config.clone())
+    }
+
+    /// When the certificate expires that new connections get, where it can be read.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.current.load().expires
     }
 
     /// Reads the files again; returns whether their contents changed and are in use now.
@@ -86,7 +97,7 @@ impl Tls {
         }
         *seen = hash;
         self.current
-            .store(Arc::new(contents.config(&self.options, &self.alpn)?));
+            .store(Arc::new(contents.current(&self.options, &self.alpn)?));
         Ok(true)
     }
 
@@ -156,9 +167,21 @@ impl Contents {
         hash.finalize().into()
     }
 
-    fn config(&self, options: &TlsOptions, alpn: &[Vec<u8>]) -> Result<ServerConfig, HttpError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+    fn current(&self, options: &TlsOptions, alpn: &[Vec<u8>]) -> Result<Current, HttpError> {
         let chain = certificates(&options.certificate, &self.certificate)?;
+        Ok(Current {
+            expires: chain.first().and_then(|leaf| expires(leaf)),
+            config: Arc::new(self.config(options, alpn, chain)?),
+        })
+    }
+
+    fn config(
+        &self,
+        options: &TlsOptions,
+        alpn: &[Vec<u8>],
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Result<ServerConfig, HttpError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|error| unusable(&options.key, format!("no private key in it: {error}")))?;
         let builder = ServerConfig::builder_with_provider(provider.clone())

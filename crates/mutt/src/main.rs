@@ -2,6 +2,7 @@
 
 mod api;
 mod backend;
+mod certificates;
 mod cli;
 mod context;
 mod exit;

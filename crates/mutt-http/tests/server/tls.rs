@@ -5,13 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mutt_http::{ALPN_HTTP1, Limits, Tls, TlsOptions};
+use mutt_http::{
+    ALPN_HTTP1, HandshakeError, HandshakeFailure, Limits, PermittedPeer, Tls, TlsOptions,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -207,4 +209,48 @@ async fn a_handshake_that_does_not_come_is_cut_off() {
     let mut plain = running.connect().await;
     plain.write_all(GET.as_bytes()).await.unwrap();
     assert!(!rest(&mut plain).await.contains("hello"));
+}
+
+/// Why a client does not get in, as it stands in the log.
+async fn refused(tls: &Tls, client: impl AsyncFnOnce(DuplexStream)) -> HandshakeError {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (result, ()) = soon(async { tokio::join!(tls.accept(near), client(far)) }).await;
+    result.map(drop).expect_err("it is refused")
+}
+
+#[tokio::test]
+async fn a_refusal_says_why_and_what_to_do() {
+    let (dir, authority) = (TempDir::new().unwrap(), Authority::new());
+    authority.write(dir.path());
+    fs::write(dir.path().join("ca.crt"), authority.0.pem()).unwrap();
+    let options = TlsOptions {
+        client_ca: Some(dir.path().join("ca.crt")),
+        permitted: Some([PermittedPeer::Dns("*.example.com".into())].into()),
+        ..files(dir.path())
+    };
+    let tls = Tls::load(options, &[]).unwrap();
+    let error = refused(&tls, async |mut stream: DuplexStream| {
+        stream.write_all(b"<13>in plain text\n").await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    assert_eq!(error.reason, HandshakeFailure::NotTls);
+    assert!(error.to_string().contains("plain text"), "{error}");
+
+    let connect = |own| {
+        let connector = TlsConnector::from(Arc::new(authority.client(own)));
+        async move |stream: DuplexStream| {
+            let name = ServerName::try_from("localhost").unwrap();
+            if let Ok(mut stream) = connector.connect(name, stream).await {
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+        }
+    };
+    let error = refused(&tls, connect(None)).await;
+    assert_eq!(error.reason, HandshakeFailure::NoCertificate);
+    let own = authority.issue("web01.example.org");
+    let error = refused(&tls, connect(Some(own))).await;
+    assert_eq!(error.reason, HandshakeFailure::NotPermitted);
+    let text = error.to_string();
+    assert!(text.contains("web01.example.org (SHA256:"), "{text}");
 }

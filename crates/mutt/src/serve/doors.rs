@@ -2,14 +2,13 @@
 //! Wiring only.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mutt_config::ListenAddr;
 use mutt_config::settings::Overflow;
 use mutt_event::json::RequiredFields;
-use mutt_http::{Limits, PermittedPeer, Tls, TlsOptions};
+use mutt_http::{Limits, Tls, TlsOptions};
 use mutt_ingest::http::{HttpIngest, HttpOptions};
 use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::snmp::{SnmpOptions, SnmpTraps, SnmpUsers};
@@ -21,6 +20,7 @@ use prometheus_client::registry::Registry;
 use super::Role;
 use super::admin;
 use super::build::Build;
+use crate::certificates;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 
@@ -119,7 +119,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn syslog_tls(&self, admission: &Admission, certificates: &mut Vec<Arc<Tls>>) -> Outcome {
+    fn syslog_tls(&self, admission: &Admission, loaded: &mut Vec<Arc<Tls>>) -> Outcome {
         let settings = self.settings;
         let Some(addr) = settings.syslog_tls_addr.resolve(settings.bind_address) else {
             return Ok(());
@@ -131,7 +131,7 @@ impl Build<'_> {
             );
             return Ok(());
         };
-        certificates.push(tls.clone());
+        loaded.push(tls.clone());
         let options = SyslogTcpOptions {
             tls: Some(tls),
             ..self.syslog_stream(addr)
@@ -142,13 +142,13 @@ impl Build<'_> {
     }
 
     /// RELP, plain and over TLS. Without a certificate the settings ask for none over TLS.
-    fn relp(&self, admission: &Admission, certificates: &mut Vec<Arc<Tls>>) -> Outcome {
+    fn relp(&self, admission: &Admission, loaded: &mut Vec<Arc<Tls>>) -> Outcome {
         let settings = self.settings;
         let mut open = |addr: ListenAddr, tls: Option<Arc<Tls>>| -> Outcome {
             let Some(addr) = addr.resolve(settings.bind_address) else {
                 return Ok(());
             };
-            certificates.extend(tls.clone());
+            loaded.extend(tls.clone());
             let options = RelpOptions {
                 max_line: self.max_line(),
                 tls,
@@ -169,22 +169,8 @@ impl Build<'_> {
 
     /// The certificate that senders see, and who of them may connect; nothing where there is none.
     fn sender_tls(&self) -> Outcome<Option<Arc<Tls>>> {
-        let settings = self.settings;
-        let Some((certificate, key)) = settings.sender_certificate() else {
+        let Some(options) = certificates::of_senders(self.settings) else {
             return Ok(None);
-        };
-        let permitted = settings.syslog_tls_permitted_peers.iter();
-        let permitted: Arc<[_]> = permitted
-            .map(|peer| match peer {
-                mutt_config::PermittedPeer::Dns(name) => PermittedPeer::Dns(name.clone()),
-                mutt_config::PermittedPeer::Ip(ip) => PermittedPeer::Ip(*ip),
-                mutt_config::PermittedPeer::Fingerprint(hash) => PermittedPeer::Fingerprint(*hash),
-            })
-            .collect();
-        let options = TlsOptions {
-            client_ca: settings.syslog_tls_client_ca.clone(),
-            permitted: (!permitted.is_empty()).then_some(permitted),
-            ..tls_options(certificate, key)
         };
         self.tls(options, &[]).map(Some)
     }
@@ -241,7 +227,7 @@ impl Build<'_> {
         context: &Context,
         admission: Admission,
         registry: Arc<Registry>,
-        certificates: &mut Vec<Arc<Tls>>,
+        loaded: &mut Vec<Arc<Tls>>,
     ) -> Outcome {
         let settings = self.settings;
         if settings.server_port_ingestor == 0 {
@@ -265,10 +251,10 @@ impl Build<'_> {
         let mut server = mutt_http::Server::bind(addr, Limits::default())
             .map_err(Failure::failed)?
             .with_metrics(self.http.server(Role::Ingestor.about().service));
-        if let (Some(certificate), Some(key)) = (&settings.tls_cert_file, &settings.tls_key_file) {
-            let tls = self.tls(tls_options(certificate, key), mutt_http::ALPN_HTTP1)?;
+        if let Some(options) = certificates::of_https(settings) {
+            let tls = self.tls(options, mutt_http::ALPN_HTTP1)?;
             server = server.with_tls(tls.clone());
-            certificates.push(tls);
+            loaded.push(tls);
         }
         self.spawn(server.run(ingest.service(), self.stop_ingest.clone()));
         Ok(())
@@ -279,15 +265,5 @@ impl Build<'_> {
         let tls = Arc::new(Tls::load(options, alpn).map_err(Failure::problem)?);
         self.spawn(tls.clone().watch(FILE_WATCH, self.stop.clone()));
         Ok(tls)
-    }
-}
-
-/// TLS for every client.
-fn tls_options(certificate: &Path, key: &Path) -> TlsOptions {
-    TlsOptions {
-        certificate: certificate.into(),
-        key: key.into(),
-        client_ca: None,
-        permitted: None,
     }
 }

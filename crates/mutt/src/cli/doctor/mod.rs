@@ -3,12 +3,14 @@
 mod servers;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use mutt_config::{Backend, Secret, Secrets, Source};
+use mutt_config::{Backend, Secret, Secrets, Settings, Source};
+use mutt_http::Tls;
 use serde::Serialize;
 
+use crate::certificates;
 use crate::cli::Global;
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
@@ -18,6 +20,9 @@ use crate::output::{self, Style};
 /// mended.
 #[derive(Debug, Args)]
 pub struct Doctor {}
+
+/// A certificate that expires within so many days is to be renewed now.
+const RENEW_DAYS: u64 = 14;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -79,6 +84,7 @@ impl Doctor {
         }
         checks.extend(store(&context).await);
         checks.extend(secrets(&context).await);
+        certificates(settings, &mut checks);
         checks.push(sink(&context).await);
         checks.push(receive_buffer());
         checks.push(open_files());
@@ -231,6 +237,47 @@ fn listeners(context: &Context, checks: &mut Vec<Check>) {
         }
     }
     checks.push(good(format!("{free} listeners can be opened")));
+}
+
+/// The certificates that clients are shown.
+fn certificates(settings: &Settings, checks: &mut Vec<Check>) {
+    let mut seen = Vec::new();
+    for (setting, options) in [
+        ("SYSLOG_TLS_CERT_FILE", certificates::of_senders(settings)),
+        ("TLS_CERT_FILE", certificates::of_https(settings)),
+    ] {
+        let Some(options) = options else { continue };
+        let file = options.certificate.clone();
+        if seen.contains(&file) {
+            continue;
+        }
+        seen.push(file.clone());
+        let file = file.display();
+        let expires = match Tls::load(options, &[]) {
+            Ok(tls) => tls.expires(),
+            Err(error) => {
+                checks.push(bad(error.to_string(), format!("mend the file ({setting})")));
+                continue;
+            }
+        };
+        let Some(expires) = expires else {
+            checks.push(good(format!("the certificate {file} can be used")));
+            continue;
+        };
+        let renew = "put a new certificate in its place; MUTT takes it without a restart";
+        checks.push(match expires.duration_since(SystemTime::now()) {
+            Err(_) => bad(format!("the certificate {file} has expired"), renew),
+            Ok(left) => {
+                let days = left.as_secs() / 86_400;
+                let what = format!("the certificate {file} is good for {days} more days");
+                if days < RENEW_DAYS {
+                    warning(what, renew)
+                } else {
+                    good(what)
+                }
+            }
+        });
+    }
 }
 
 async fn store(context: &Context) -> Option<Check> {
