@@ -3,11 +3,13 @@
 //!
 //! `cargo run --release -p mutt-ingest --example syslog_load -- udp [RATE] [SECONDS] [SOCKETS]`
 //! `cargo run --release -p mutt-ingest --example syslog_load -- tcp [CONNECTIONS] [SECONDS]`
+//! `cargo run --release -p mutt-ingest --example syslog_load -- relp [CONNECTIONS] [SECONDS] [WINDOW]`
 //!
-//! RATE is datagrams per second; 0 sends as fast as the kernel takes them.
+//! RATE is datagrams per second; 0 sends as fast as the kernel takes them. Of RELP only what was
+//! acknowledged counts as sent.
 #![allow(unsafe_code)] // sendmmsg, so that the sender costs the shared cores as little as it can
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::thread;
@@ -17,6 +19,7 @@ use std::{env, fs, mem, ptr};
 use mutt_engine::EventQueue;
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_ingest::metrics::IngestMetrics;
+use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::{Admission, Listener};
@@ -101,6 +104,41 @@ fn send_lines(addr: SocketAddr, time: Duration) -> u64 {
     sent
 }
 
+/// Keeps as many frames as `window` says under way; returns how many were acknowledged.
+fn send_frames(addr: SocketAddr, time: Duration, window: usize) -> u64 {
+    let mut stream = TcpStream::connect(addr).expect("the listener runs");
+    stream.set_nodelay(true).expect("a socket");
+    let mut buffer = vec![0; 64 << 10];
+    stream
+        .write_all(b"1 open 30 relp_version=0\ncommands=syslog\n")
+        .expect("the listener reads");
+    assert!(stream.read(&mut buffer).expect("an answer") > 0);
+    let texts: Vec<String> = (0..256).map(message).collect();
+    let (start, mut sent, mut acknowledged) = (Instant::now(), 0, 0);
+    let mut frames = Vec::new();
+    loop {
+        let going_on = start.elapsed() < time;
+        if going_on && sent - acknowledged < window {
+            frames.clear();
+            for _ in 0..(window - (sent - acknowledged)).min(BURST) {
+                let text = &texts[sent % texts.len()];
+                writeln!(frames, "{} syslog {} {text}", sent + 2, text.len()).expect("memory");
+                sent += 1;
+            }
+            stream.write_all(&frames).expect("the listener reads");
+        }
+        if sent == acknowledged && !going_on {
+            return acknowledged as u64;
+        }
+        if !going_on || sent - acknowledged == window {
+            let read = stream.read(&mut buffer).expect("answers");
+            assert!(read > 0, "the session ended");
+            // Each acknowledgement is one line.
+            acknowledged += memchr::memchr_iter(b'\n', &buffer[..read]).count();
+        }
+    }
+}
+
 /// Seconds of processor time that this process used, and those of the calling thread.
 fn cpu_seconds(of: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{of}/stat")).expect("Linux");
@@ -125,7 +163,8 @@ async fn main() {
             .get(index)
             .map_or(default, |text| text.parse().expect("a number"))
     };
-    let udp = arguments.first().is_none_or(|kind| kind == "udp");
+    let wanted = arguments.first().map_or("udp", String::as_str);
+    let (udp, relp) = (wanted == "udp", wanted == "relp");
     let time = Duration::from_secs(number(2, 5) as u64);
 
     let data = tempfile::tempdir().expect("a temporary directory");
@@ -146,6 +185,14 @@ async fn main() {
             Listener::SyslogUdp,
             addr,
         )
+    } else if relp {
+        let listener = Relp::bind(RelpOptions::new(local), admission).expect("a free port");
+        let addr = listener.local_addr();
+        (
+            tokio::spawn(listener.run(stop.clone())),
+            Listener::Relp,
+            addr,
+        )
     } else {
         let listener =
             SyslogTcp::bind(SyslogTcpOptions::new(local), admission).expect("a free port");
@@ -159,12 +206,15 @@ async fn main() {
 
     let senders = if udp { 1 } else { number(1, 4) };
     let rate = if udp { number(1, 120_000) as f64 } else { 0.0 };
+    let window = number(3, 128).max(1);
     let start = Instant::now();
     let threads: Vec<_> = (0..senders)
         .map(|_| {
             thread::spawn(move || {
                 let sent = if udp {
                     send_datagrams(addr, rate, time)
+                } else if relp {
+                    send_frames(addr, time, window)
                 } else {
                     send_lines(addr, time)
                 };
