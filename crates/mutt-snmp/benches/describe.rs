@@ -106,7 +106,8 @@ fn benches(criterion: &mut Criterion) {
         peer: Ipv4Addr::LOCALHOST.into(),
         received_at: Timestamp::UNIX_EPOCH,
         correlation_id: "0198c0de-0000-7000-8000-000000000000",
-        relay: false,
+        relay: None,
+        tags: &[],
     };
     let mut group = criterion.benchmark_group("describe");
     group.throughput(Throughput::Elements(1));

@@ -14,6 +14,7 @@ use mutt_ingest::relp::{Relp, RelpOptions};
 use mutt_ingest::snmp::{SnmpOptions, SnmpTraps, SnmpUsers};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
+use mutt_ingest::trap_names::{NameFiles, TrapNames};
 use mutt_ingest::{Admission, Door, DoorOptions, IngestMetrics};
 use prometheus_client::registry::Registry;
 
@@ -35,6 +36,7 @@ const SNMP_ENGINE_FILE: &str = "snmp-engine.toml";
 pub(super) struct Files {
     pub(super) certificates: Vec<Arc<Tls>>,
     pub(super) snmp_users: Option<Arc<SnmpUsers>>,
+    pub(super) trap_names: Option<Arc<TrapNames>>,
 }
 
 impl Files {
@@ -47,6 +49,10 @@ impl Files {
         }
         if let Some(users) = &self.snmp_users {
             users.tell(&users.reload());
+        }
+        if let Some(names) = self.trap_names.clone() {
+            // MIB files may take seconds; traps keep the names they have meanwhile.
+            tokio::task::spawn_blocking(move || names.reload());
         }
     }
 }
@@ -78,7 +84,7 @@ impl Build<'_> {
         self.syslog_tcp(&admission)?;
         self.syslog_tls(&admission, &mut files.certificates)?;
         self.relp(&admission, &mut files.certificates)?;
-        files.snmp_users = self.snmp(context, &admission)?;
+        self.snmp(context, &admission, &mut files)?;
         self.http(context, admission, registry, &mut files.certificates)?;
         Ok(files)
     }
@@ -175,10 +181,10 @@ impl Build<'_> {
         self.tls(options, &[]).map(Some)
     }
 
-    fn snmp(&self, context: &Context, admission: &Admission) -> Outcome<Option<Arc<SnmpUsers>>> {
+    fn snmp(&self, context: &Context, admission: &Admission, files: &mut Files) -> Outcome {
         let settings = self.settings;
         let Some(addr) = settings.snmp_trap_addr.resolve(settings.bind_address) else {
-            return Ok(None);
+            return Ok(());
         };
         let users = if let Some(path) = &settings.snmp_users_file {
             SnmpUsers::load(path.clone()).map_err(Failure::problem)?
@@ -194,7 +200,14 @@ impl Build<'_> {
         std::fs::create_dir_all(data).map_err(|error| {
             Failure::failed(format_args!("MUTT_DATA_DIR {}: {error}", data.display()))
         })?;
-        let options = SnmpOptions::new(addr, data.join(SNMP_ENGINE_FILE));
+        let names = TrapNames::new(NameFiles {
+            names_file: settings.snmp_names_file.clone(),
+            mib_dir: settings.snmp_mib_dir.clone(),
+        });
+        let options = SnmpOptions {
+            names: names.current(),
+            ..SnmpOptions::new(addr, data.join(SNMP_ENGINE_FILE))
+        };
         let traps =
             SnmpTraps::bind(options, users.clone(), admission.clone()).map_err(Failure::failed)?;
         tracing::info!(
@@ -203,7 +216,10 @@ impl Build<'_> {
         );
         self.spawn(traps.run(self.stop_ingest.clone()));
         self.spawn(users.clone().follow(FILE_WATCH, self.stop.clone()));
-        Ok(Some(users))
+        self.spawn(names.clone().run(FILE_WATCH, self.stop.clone()));
+        files.snmp_users = Some(users);
+        files.trap_names = Some(names);
+        Ok(())
     }
 
     /// What syslog streams have in common.
