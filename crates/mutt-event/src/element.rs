@@ -89,6 +89,19 @@ impl<'o> ElementWriter<'o> {
         self.out.push(b'"');
     }
 
+    /// A list of texts.
+    pub fn texts(&mut self, name: &str, values: &[Box<str>]) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            push_string(self.out, value);
+        }
+        self.out.push(b']');
+    }
+
     /// A value that is JSON already. It must be valid, or the element is not.
     pub fn raw(&mut self, name: &str, json: &[u8]) {
         self.name(name);

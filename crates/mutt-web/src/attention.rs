@@ -6,7 +6,7 @@ use mutt_engine::{CircuitState, Dlq};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::status::{Circuit, Pod, Queue, Role, Shed, SloLine, Store};
+use crate::status::{Circuit, Flood, Pod, Queue, Role, Shed, SloLine, Store};
 
 /// How urgent it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -58,6 +58,8 @@ pub struct Known<'a> {
     pub pods: &'a [Pod],
     pub slo: &'a [SloLine],
     pub unhandled: &'a OverThreshold,
+    /// The worst first.
+    pub floods: &'a [Flood],
     /// Messages per second that are not taken though their senders did nothing wrong, by reason.
     pub losing: Vec<(&'a str, f64)>,
 }
@@ -287,6 +289,26 @@ fn queues(list: &mut List, known: &Known<'_>) {
             "Messages are not taken",
         );
         item.detail = format!("{}.", reasons.join(", "));
+    }
+    if let Some(worst) = known.floods.first() {
+        let title = match known.floods.len() {
+            1 => format!("{} sends more than its limit", worst.hostname),
+            many => format!("{many} senders send more than their limits"),
+        };
+        let item = list.add(Severity::Warning, "sender_floods", "/status", title);
+        item.since = known.floods.iter().map(|flood| flood.since).min();
+        let lines: Vec<_> = known
+            .floods
+            .iter()
+            .take(3)
+            .map(|flood| {
+                format!(
+                    "{} ({}): {:.0}/s kept, {:.0}/s dropped",
+                    flood.hostname, flood.address, flood.kept_per_second, flood.dropped_per_second
+                )
+            })
+            .collect();
+        item.detail = format!("{}.", lines.join("; "));
     }
     if known.unhandled.signatures > 0 {
         let over = known.unhandled;

@@ -11,6 +11,7 @@ struct World {
     pods: Vec<Pod>,
     slo: Vec<SloLine>,
     unhandled: OverThreshold,
+    floods: Vec<Flood>,
     losing: Vec<(&'static str, f64)>,
 }
 
@@ -78,6 +79,7 @@ fn well() -> World {
             per_second: 0.0,
             spooled_events: 0,
             problems: Vec::new(),
+            listeners: Vec::new(),
         }],
         slo: vec![SloLine {
             component: "forwarder",
@@ -90,6 +92,7 @@ fn well() -> World {
             alert: None,
         }],
         unhandled: OverThreshold::default(),
+        floods: Vec::new(),
         losing: Vec::new(),
     }
 }
@@ -106,6 +109,7 @@ impl World {
             pods: &self.pods,
             slo: &self.slo,
             unhandled: &self.unhandled,
+            floods: &self.floods,
             losing: self.losing.clone(),
         })
     }
@@ -253,6 +257,33 @@ fn queues_that_stand_still_or_fill_up_are_seen() {
         (world.one().code, &*world.one().detail),
         ("dropping", "kernel 2.5/s.")
     );
+}
+
+#[test]
+fn senders_that_flood_are_named() {
+    let flood = |host: &str, kept: f64, dropped: f64, seconds: i64| Flood {
+        pod: "a".to_owned(),
+        address: "10.0.0.9".to_owned(),
+        hostname: host.to_owned(),
+        listener: "syslog_udp".to_owned(),
+        since: ago(seconds),
+        kept_per_second: kept,
+        dropped_per_second: dropped,
+        kept: 0,
+        dropped: 0,
+    };
+    let mut world = well();
+    world.floods = vec![flood("sw1", 1_000.0, 20_000.4, 5)];
+    let item = world.one();
+    assert_eq!(
+        (item.code, item.severity),
+        ("sender_floods", Severity::Warning)
+    );
+    assert_eq!(item.title, "sw1 sends more than its limit");
+    assert_eq!(item.detail, "sw1 (10.0.0.9): 1000/s kept, 20000/s dropped.");
+    world.floods.push(flood("sw2", 1.0, 0.0, 60));
+    assert_eq!(world.one().title, "2 senders send more than their limits");
+    assert_eq!(world.one().since, Some(ago(60)));
 }
 
 #[test]

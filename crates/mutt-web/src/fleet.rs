@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mutt_engine::reports::FloodReport;
 use mutt_engine::{FlowCounts, Reported};
 
 /// Rates are measured over about this long.
@@ -118,6 +119,22 @@ impl Fleet {
             all.add(&member.reported.report.counts);
         }
         all
+    }
+
+    /// The worst floods, each with the pod that it comes to.
+    pub fn floods(&self, limit: usize) -> Vec<(&str, &FloodReport)> {
+        let mut floods: Vec<_> = self
+            .members
+            .iter()
+            .flat_map(|member| {
+                let report = &member.reported.report;
+                report.floods.iter().map(|flood| (&*report.pod, flood))
+            })
+            .collect();
+        let rate = |flood: &FloodReport| flood.kept_per_second + flood.dropped_per_second;
+        floods.sort_by(|one, other| rate(other.1).total_cmp(&rate(one.1)));
+        floods.truncate(limit);
+        floods
     }
 
     /// The hosts with the most events within the last hour, over all alerters.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use mutt_engine::reports::FloodReport;
 use mutt_engine::{
     Circuit as EngineCircuit, CircuitState, Component, Dynamic, Engine, EngineError, QueueStatus,
     Reported, Status as EngineStatus, StoreStatus,
@@ -23,8 +24,8 @@ use crate::prometheus::Prometheus;
 use crate::rates::{self, Summary, rounded};
 use crate::slo::{self, Targets};
 use crate::status::{
-    BusyHost, BusyRule, Circuit, Decided, Delivered, Dropped, Pod, PodProblem, Queue, RateLimit,
-    Received, Road, Role, Shed, SloLine, Status, Store, Totals, Worker,
+    BusyHost, BusyRule, Circuit, Decided, Delivered, Dropped, Flood, Listener, Pod, PodProblem,
+    Queue, RateLimit, Received, Road, Role, Shed, SloLine, Status, Store, Totals, Worker,
 };
 
 /// Between two messages of the stream.
@@ -267,6 +268,7 @@ impl Hub {
         let circuit = circuit(seen.circuit, members, &slow.values);
         let shed = shed(&slow.values);
         let speed = seen.fleet.speed();
+        let floods: Vec<_> = seen.fleet.floods(BUSY).into_iter().map(flood).collect();
         let attention = attention::attention(&Known {
             now,
             stores: &seen.stores,
@@ -277,6 +279,7 @@ impl Hub {
             pods: &pods,
             slo: &slow.slo,
             unhandled: &slow.over,
+            floods: &floods,
             losing: LOSING
                 .into_iter()
                 .filter_map(|reason| Some((reason, *speed.dropped.get(reason)?)))
@@ -336,6 +339,7 @@ impl Hub {
                     events_1h,
                 })
                 .collect(),
+            floods,
             problems,
         }
     }
@@ -536,6 +540,34 @@ fn pod(member: &Member, workers: &[Worker], now: Timestamp) -> Pod {
                 text: problem.text.clone(),
             })
             .collect(),
+        listeners: report
+            .listeners
+            .iter()
+            .map(|listener| Listener {
+                listener: listener.listener.clone(),
+                address: listener.address.clone(),
+                received: listener.received,
+                accepted: listener.accepted,
+                deduplicated: listener.deduplicated,
+                connections: listener.connections,
+                last_received_at: listener.last_received,
+                dropped: listener.dropped.clone(),
+            })
+            .collect(),
+    }
+}
+
+fn flood((pod, flood): (&str, &FloodReport)) -> Flood {
+    Flood {
+        pod: pod.to_owned(),
+        address: flood.address.clone(),
+        hostname: flood.hostname.clone(),
+        listener: flood.listener.clone(),
+        since: flood.since,
+        kept_per_second: rounded(flood.kept_per_second),
+        dropped_per_second: rounded(flood.dropped_per_second),
+        kept: flood.kept,
+        dropped: flood.dropped,
     }
 }
 

@@ -151,6 +151,8 @@ pub struct Status {
     pub busy_rules: Vec<BusyRule>,
     /// The ten hosts with the most events within the hour; an estimate of the live alerters.
     pub busy_hosts: Vec<BusyHost>,
+    /// The ten senders that send most beyond their limit; empty where none does, or there is no limit.
+    pub floods: Vec<Flood>,
     /// What is critical or of the processes themselves, in words: the titles of those in `attention`.
     pub problems: Vec<String>,
 }
@@ -270,6 +272,51 @@ pub struct Pod {
     pub spooled_events: u64,
     /// What is wrong with it.
     pub problems: Vec<PodProblem>,
+    /// The doors that are open in it.
+    pub listeners: Vec<Listener>,
+}
+
+/// A door through which events come in.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ListenerStatus)]
+#[allow(clippy::struct_field_names, reason = "names of the API")]
+pub struct Listener {
+    /// `http`, `syslog_udp`, `syslog_tcp`, `syslog_tls`, `relp` or `snmp_trap`.
+    pub listener: String,
+    /// Where it listens.
+    pub address: String,
+    /// Messages read since the process started; two doors of one kind are counted together.
+    pub received: u64,
+    /// Events that became durable.
+    pub accepted: u64,
+    /// Repeats that stand in another event.
+    pub deduplicated: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// When a message was read last, to the second; null where none was.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_received_at: Option<Timestamp>,
+    /// Messages that were not taken, by reason; those that never occurred are left out.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// A sender that sends more than its limit.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Flood {
+    /// The pod that it sends to.
+    pub pod: String,
+    pub address: String,
+    /// As its events show it, else its address.
+    pub hostname: String,
+    /// The door at which it began.
+    pub listener: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    pub kept_per_second: f64,
+    pub dropped_per_second: f64,
+    /// Events since it began.
+    pub kept: u64,
+    pub dropped: u64,
 }
 
 /// A role and how many live processes run it.

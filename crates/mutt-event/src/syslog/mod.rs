@@ -427,23 +427,13 @@ fn write(
     element.text("source", Source::Syslog.name());
     element.address("source_ip", origin.peer);
     if !origin.tags.is_empty() {
-        element.raw_with("tags", |out| push_list(out, origin.tags));
+        element.texts("tags", origin.tags);
     }
     if !message.notes.is_empty() {
         element.raw_with("parse_notes", |out| message.notes.write_json(out));
     }
     element.identity(event_id, origin.received_at, Some(origin.correlation_id));
     element.finish();
-}
-
-fn push_list(out: &mut Vec<u8>, values: &[Box<str>]) {
-    let mut before = b'[';
-    for value in values {
-        out.push(before);
-        push_string(out, value);
-        before = b',';
-    }
-    out.push(b']');
 }
 
 fn is_number(word: &str) -> bool {

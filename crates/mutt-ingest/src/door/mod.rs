@@ -13,6 +13,7 @@ mod notices;
 mod resolver;
 mod reverse;
 mod senders;
+mod tags;
 mod work;
 
 use std::hash::RandomState;
@@ -36,6 +37,7 @@ use self::flood::{Floods, Limits, Verdict};
 use self::hosts::Hosts;
 use self::notices::Notice;
 use self::reverse::{Resolve, ReverseDns};
+pub(crate) use self::tags::tag;
 use crate::metrics::{IngestMetrics, Listener, ListenerMetrics, RejectReason};
 
 pub use files::DoorError;
@@ -55,6 +57,39 @@ pub struct DoorOptions {
     pub hosts_file: Option<PathBuf>,
     /// Whether addresses without a name are asked for in DNS.
     pub reverse_dns: bool,
+}
+
+/// Reads the files once, and tells how many entries they have.
+///
+/// # Errors
+/// As [`Door::open`].
+pub fn check(options: &DoorOptions) -> Result<usize, DoorError> {
+    let files = Files::open(options)?;
+    let hosts = files.hosts.map_or(0, |(_, hosts)| hosts.len());
+    let senders = files.senders.map_or(0, |(_, senders)| senders.len());
+    Ok(hosts + senders)
+}
+
+/// Both files with what they say.
+#[derive(Default)]
+struct Files {
+    senders: Option<(WatchedFile<Senders>, Senders)>,
+    hosts: Option<(WatchedFile<Hosts>, Hosts)>,
+}
+
+impl Files {
+    fn open(options: &DoorOptions) -> Result<Self, DoorError> {
+        let mut files = Self::default();
+        if let Some(path) = &options.senders_file {
+            let parse = |text: &str| Senders::parse(text).map_err(|error| error.to_string());
+            files.senders = Some(WatchedFile::open("SENDERS_FILE", path.clone(), parse)?);
+        }
+        if let Some(path) = &options.hosts_file {
+            let parse = |text: &str| Hosts::parse(text).map_err(|error| error.to_string());
+            files.hosts = Some(WatchedFile::open("HOSTS_FILE", path.clone(), parse)?);
+        }
+        Ok(files)
+    }
 }
 
 /// The door of one process, shared by its listeners. Cloning clones a handle.
@@ -86,6 +121,8 @@ struct Setup {
     repeats: Option<Repeats>,
     /// Whether any sender has a limit of its own.
     own_limits: bool,
+    /// Whether any sender has tags.
+    tagged: bool,
 }
 
 impl Door {
@@ -93,31 +130,19 @@ impl Door {
     ///
     /// # Errors
     /// A file cannot be read, or has a mistake; the text says which and where.
-    pub fn open(options: DoorOptions, metrics: IngestMetrics) -> Result<Self, DoorError> {
+    pub fn open(options: &DoorOptions, metrics: IngestMetrics) -> Result<Self, DoorError> {
         Self::open_with(options, metrics, &(Arc::new(resolver::name_of) as Resolve))
     }
 
     fn open_with(
-        options: DoorOptions,
+        options: &DoorOptions,
         metrics: IngestMetrics,
         resolve: &Resolve,
     ) -> Result<Self, DoorError> {
-        let (senders_file, senders) = match options.senders_file {
-            Some(path) => {
-                let parse = |text: &str| Senders::parse(text).map_err(|error| error.to_string());
-                let (file, senders) = WatchedFile::open("SENDERS_FILE", path, parse)?;
-                (Some(Mutex::new(file)), senders)
-            }
-            None => (None, Senders::default()),
-        };
-        let (hosts_file, hosts) = match options.hosts_file {
-            Some(path) => {
-                let parse = |text: &str| Hosts::parse(text).map_err(|error| error.to_string());
-                let (file, hosts) = WatchedFile::open("HOSTS_FILE", path, parse)?;
-                (Some(Mutex::new(file)), Some(Arc::new(hosts)))
-            }
-            None => (None, None),
-        };
+        let files = Files::open(options)?;
+        let (senders_file, senders) = files.senders.unzip();
+        let (hosts_file, hosts) = files.hosts.unzip();
+        let senders = senders.unwrap_or_default();
         let reverse = if options.reverse_dns {
             let names = metrics.names.clone();
             Some(ReverseDns::start(resolve, names).map_err(DoorError::Threads)?)
@@ -126,14 +151,15 @@ impl Door {
         };
         let setup = Setup {
             own_limits: senders.have_limits(),
+            tagged: senders.have_tags(),
             senders: Arc::new(senders),
-            hosts,
+            hosts: hosts.map(Arc::new),
             ..Setup::default()
         };
         Ok(Self(Arc::new(Inner {
             setup: ArcSwap::from_pointee(setup),
-            senders: senders_file,
-            hosts: hosts_file,
+            senders: senders_file.map(Mutex::new),
+            hosts: hosts_file.map(Mutex::new),
             reverse,
             floods: Floods::new(Instant::now()),
             notices: Mutex::default(),
@@ -146,7 +172,7 @@ impl Door {
 
     /// A door that lets everything pass as it is.
     pub fn plain(metrics: IngestMetrics) -> Self {
-        Self::open(DoorOptions::default(), metrics).expect("nothing is read")
+        Self::open(&DoorOptions::default(), metrics).expect("nothing is read")
     }
 
     /// Reads the files again where they changed. Where one has a mistake, what it said before holds.
@@ -163,6 +189,7 @@ impl Door {
             let senders = Arc::new(senders);
             self.change(|setup| {
                 setup.own_limits = senders.have_limits();
+                setup.tagged = senders.have_tags();
                 setup.senders = Arc::clone(&senders);
             });
         }
@@ -198,8 +225,14 @@ impl Door {
         self.0.floods.worst(most)
     }
 
+    /// The senders, where any of them has tags.
+    pub(crate) fn tagged(&self) -> Option<Arc<Senders>> {
+        let setup = self.0.setup.load();
+        setup.tagged.then(|| Arc::clone(&setup.senders))
+    }
+
     /// The way in for one listener.
-    pub(crate) fn gate(&self, listener: Listener) -> Gate {
+    pub fn gate(&self, listener: Listener) -> Gate {
         Gate {
             listener,
             counters: self.0.metrics.listener(listener).clone(),
@@ -236,7 +269,7 @@ impl Inner {
 /// The way in for one listener, or for one of its connections. Cloning it is cheap. As long as one is
 /// there, repeats may still come: drop it when nothing does.
 #[derive(Clone)]
-pub(crate) struct Gate {
+pub struct Gate {
     door: Door,
     listener: Listener,
     counters: ListenerMetrics,
@@ -244,11 +277,11 @@ pub(crate) struct Gate {
 }
 
 /// What is known of a message's sender.
-pub(crate) struct Known<'a> {
+pub struct Known<'a> {
     /// What the senders file says.
-    pub(crate) sender: &'a Sender,
+    pub sender: &'a Sender,
     /// Its name, for messages that name no host.
-    pub(crate) name: Option<&'a str>,
+    pub name: Option<&'a str>,
     door: (&'a Inner, &'a Setup, Instant),
 }
 
@@ -265,13 +298,16 @@ impl Known<'_> {
 
 /// When a message came, by both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) at: Timestamp,
-    pub(crate) monotonic: Instant,
+pub struct Moment {
+    /// By the clock on the wall.
+    pub at: Timestamp,
+    /// By the one that only goes forward.
+    pub monotonic: Instant,
 }
 
 impl Moment {
-    pub(crate) fn now() -> Self {
+    /// This one.
+    pub fn now() -> Self {
         Self {
             at: Timestamp::now(),
             monotonic: Instant::now(),
@@ -284,7 +320,7 @@ impl Gate {
     /// to the batch, unless it is one too many. `folds` says whether it may count as a repeat of
     /// another: not where its sender waits for an acknowledgement. Returns what `write` returned,
     /// `None` where it was not called. May also add events that stand for earlier messages.
-    pub(crate) fn pass<T>(
+    pub fn pass<T>(
         &self,
         peer: IpAddr,
         moment: Moment,

@@ -167,6 +167,11 @@ impl Senders {
         self.len() == 0
     }
 
+    /// Whether any of them has tags.
+    pub(crate) fn have_tags(&self) -> bool {
+        self.all.iter().any(|sender| !sender.tags.is_empty())
+    }
+
     /// Whether any of them has a limit of its own.
     pub(crate) fn have_limits(&self) -> bool {
         self.all

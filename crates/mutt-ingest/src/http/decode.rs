@@ -12,6 +12,7 @@ use mutt_http::Held;
 
 use super::answer::{Correlation, Failure};
 use super::bulk;
+use crate::door::{self, Senders};
 use crate::metrics::RejectReason;
 
 /// The most records of one batch. 10 MiB of commas are ten million records, none of them an event.
@@ -141,6 +142,8 @@ pub(super) struct Reading {
     pub required: Arc<RequiredFields>,
     pub correlation: Correlation,
     pub received_at: Timestamp,
+    /// Who has tags, where anybody has.
+    pub senders: Option<Arc<Senders>>,
 }
 
 impl Reading {
@@ -174,10 +177,19 @@ impl Reading {
             source_ip: None,
             required: &self.required,
         };
-        match &self.format {
-            Format::Events => events(text, &how, holds, held),
-            Format::Bulk { index } => bulk::items(text, index, &how, holds, held),
+        let mut prepared = match &self.format {
+            Format::Events => events(text, &how, holds, held)?,
+            Format::Bulk { index } => bulk::items(text, index, &how, holds, held)?,
+        };
+        if let Some(senders) = &self.senders
+            && let Some(tagged) = door::tag(&prepared.batch, senders)
+        {
+            let bytes = prepared.batch.byte_len() + tagged.byte_len();
+            held.grow_to(holds + bytes)
+                .map_err(|_| Failure::crowded())?;
+            prepared.batch = tagged;
         }
+        Ok(prepared)
     }
 }
 
@@ -282,6 +294,7 @@ mod tests {
             required: Arc::default(),
             correlation: Correlation::of(&HeaderMap::new()),
             received_at: Timestamp::now(),
+            senders: None,
         };
         reading.prepare(body, &mut Budget::new(1 << 24).hold())
     }

@@ -351,6 +351,7 @@ impl Inner {
             required: self.required.clone(),
             correlation: correlation.clone(),
             received_at: Timestamp::now(),
+            senders: self.admission.door().tagged(),
         };
         let small = if coding.is_identity() {
             INLINE

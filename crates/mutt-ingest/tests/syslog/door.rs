@@ -82,7 +82,7 @@ fn senders_file(dir: &Path, text: &str) -> DoorOptions {
 #[tokio::test]
 async fn what_is_known_of_a_sender_stands_in_its_events() {
     let dir = TempDir::new().unwrap();
-    let (mut bed, _dynamic, door) = Bed::with_door(senders_file(dir.path(), SENDERS));
+    let (mut bed, _dynamic, door) = Bed::with_door(&senders_file(dir.path(), SENDERS));
     let (udp, udp_listener) = bed.udp(|_| {});
     let (tcp, tcp_listener) = bed.tcp(|_| {});
     let line = "<13>2026-07-01 12:00:00 claimed app: up";
@@ -121,7 +121,7 @@ async fn a_message_without_a_host_gets_the_name_of_the_hosts_file() {
     let dir = TempDir::new().unwrap();
     let hosts_file = dir.path().join("hosts");
     fs::write(&hosts_file, "127.0.0.5 core-sw1 # rack 4\n").unwrap();
-    let (mut bed, _dynamic, door) = Bed::with_door(DoorOptions {
+    let (mut bed, _dynamic, door) = Bed::with_door(&DoorOptions {
         hosts_file: Some(hosts_file.clone()),
         ..DoorOptions::default()
     });
@@ -151,7 +151,7 @@ async fn a_senders_file_with_a_mistake_changes_nothing_and_at_the_start_is_refus
     let dir = TempDir::new().unwrap();
     let options = senders_file(dir.path(), SENDERS);
     let path = options.senders_file.clone().unwrap();
-    let (mut bed, _dynamic, door) = Bed::with_door(options.clone());
+    let (mut bed, _dynamic, door) = Bed::with_door(&options);
     let (udp, listener) = bed.udp(|_| {});
     let socket = udp_from(2).await;
     let mut hosts = Vec::new();
@@ -174,7 +174,7 @@ async fn a_senders_file_with_a_mistake_changes_nothing_and_at_the_start_is_refus
         "[[sender]]\nnetwork = \"127.0.0.2\"\nzone = \"UTC\"\n",
     )
     .unwrap();
-    let error = mutt_ingest::Door::open(options, bed.admission.metrics().clone()).unwrap_err();
+    let error = mutt_ingest::Door::open(&options, bed.admission.metrics().clone()).unwrap_err();
     let shown = error.to_string();
     assert!(
         shown.starts_with(&format!("SENDERS_FILE: {}, line 3: ", path.display()))
@@ -185,7 +185,7 @@ async fn a_senders_file_with_a_mistake_changes_nothing_and_at_the_start_is_refus
 
 #[tokio::test]
 async fn a_mad_sender_is_cut_down_and_the_others_lose_nothing() {
-    let (mut bed, dynamic, door) = Bed::with_door(DoorOptions::default());
+    let (mut bed, dynamic, door) = Bed::with_door(&DoorOptions::default());
     let (udp, listener) = bed.udp(|_| {});
     let udp_metric = Listener::SyslogUdp;
     set(
@@ -259,7 +259,7 @@ async fn a_flood_that_is_marked_loses_nothing_and_its_end_is_told() {
         dir.path(),
         "[[sender]]\nnetwork = \"127.0.0.7\"\nmax_rate = 5\nburst = 1\nflood = \"mark\"\n",
     );
-    let (mut bed, _dynamic, door) = Bed::with_door(options);
+    let (mut bed, _dynamic, door) = Bed::with_door(&options);
     let (tcp, listener) = bed.tcp(|_| {});
     let mut stream = tcp_from(7, tcp).await;
     stream.write_all(numbered(100).as_bytes()).await.unwrap();
@@ -297,7 +297,7 @@ fn assert_nothing_is_unaccounted_for(bed: &Bed, listener: Listener) {
 
 #[tokio::test]
 async fn repeats_within_the_window_come_out_as_one_event() {
-    let (mut bed, dynamic, door) = Bed::with_door(DoorOptions::default());
+    let (mut bed, dynamic, door) = Bed::with_door(&DoorOptions::default());
     set(&dynamic, &[("dedup_window_seconds", "1")]);
     let (tcp, listener) = bed.tcp(|_| {});
     let mut stream = TcpStream::connect(tcp).await.unwrap();
@@ -339,7 +339,7 @@ async fn repeats_within_the_window_come_out_as_one_event() {
 
 #[tokio::test]
 async fn open_windows_are_stored_at_the_end_also_where_the_engine_refused_meanwhile() {
-    let (mut bed, dynamic, door) = Bed::with_door(DoorOptions::default());
+    let (mut bed, dynamic, door) = Bed::with_door(&DoorOptions::default());
     let (udp, listener) = bed.udp(|_| {});
     let socket = udp_from(8).await;
     set(&dynamic, &[("dedup_window_seconds", "3600")]);
@@ -391,7 +391,7 @@ async fn open_windows_are_stored_at_the_end_also_where_the_engine_refused_meanwh
 
 #[tokio::test]
 async fn a_setting_that_changes_ends_the_windows_that_are_open() {
-    let (mut bed, dynamic, door) = Bed::with_door(DoorOptions::default());
+    let (mut bed, dynamic, door) = Bed::with_door(&DoorOptions::default());
     let (udp, listener) = bed.udp(|_| {});
     let socket = udp_from(8).await;
     set(&dynamic, &[("dedup_window_seconds", "3600")]);

@@ -44,7 +44,7 @@ impl Bed {
     }
 
     /// With a door that works, and what changes its dynamic settings.
-    pub fn with_door(options: DoorOptions) -> (Self, watch::Sender<Arc<Dynamic>>, JoinHandle<()>) {
+    pub fn with_door(options: &DoorOptions) -> (Self, watch::Sender<Arc<Dynamic>>, JoinHandle<()>) {
         let data = TempDir::new().unwrap();
         let engine = Embedded::open(data.path(), Mode::Server).unwrap();
         let metrics = IngestMetrics::register(&mut Registry::default());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mutt_engine::reports::{Problem, SinkReport};
+use mutt_engine::reports::{FloodReport, ListenerReport, Problem, SinkReport};
 use mutt_engine::{
     CircuitPolicy, Component, DeadLetter, FlowCounts, Outcomes, ProcessReport, Reason,
 };
@@ -41,6 +41,20 @@ fn report(pod: &str, roles: &[&str], second: i64) -> ProcessReport {
             ..SinkReport::default()
         }),
         busy_hosts: vec![("router1".to_owned(), 9), ("router2".to_owned(), 4)],
+        listeners: vec![ListenerReport {
+            listener: "syslog_udp".to_owned(),
+            address: "127.0.0.1:5514".to_owned(),
+            received: events,
+            last_received: Some(now),
+            dropped: [("flood".to_owned(), 3)].into(),
+            ..ListenerReport::default()
+        }],
+        floods: vec![FloodReport {
+            address: "10.0.0.9".to_owned(),
+            hostname: "sw9".to_owned(),
+            dropped_per_second: 2_000.0,
+            ..FloodReport::default()
+        }],
         ..ProcessReport::default()
     }
 }
@@ -109,7 +123,16 @@ async fn all_processes_are_shown_with_their_speed() {
         json!({"hostname": "router1", "events_1h": 9})
     );
     assert_eq!(status["circuit"]["why"], "HTTP 503");
+    assert_eq!(status["floods"][0]["hostname"], "sw9");
+    assert_eq!(status["floods"][0]["pod"], "all");
+    let listener = &pod["listeners"][0];
+    assert_eq!(
+        (&listener["address"], &listener["dropped"]),
+        (&json!("127.0.0.1:5514"), &json!({"flood": 3}))
+    );
+    assert!(listener["last_received_at"].is_string(), "{listener}");
     let found = codes(&status);
+    assert!(found.contains(&"sender_floods"), "{found:?}");
     assert!(
         found.contains(&"rule_skipped") && found.contains(&"dropping"),
         "{found:?}"

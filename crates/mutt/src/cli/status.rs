@@ -1,5 +1,7 @@
 //! `mutt status`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Deserialize;
 
@@ -27,6 +29,31 @@ pub struct State {
     pub attention: Vec<Attention>,
     pub pods: Vec<Pod>,
     pub road: Road,
+    pub floods: Vec<Flood>,
+}
+
+/// A sender that sends more than its limit.
+#[derive(Debug, Deserialize)]
+pub struct Flood {
+    pub address: String,
+    pub hostname: String,
+    pub listener: String,
+    pub since: jiff::Timestamp,
+    pub kept_per_second: f64,
+    pub dropped_per_second: f64,
+    pub dropped: u64,
+}
+
+/// A door that is open.
+#[derive(Debug, Deserialize)]
+#[allow(clippy::struct_field_names, reason = "names of the API")]
+pub struct Listener {
+    pub listener: String,
+    pub address: String,
+    pub received: u64,
+    pub accepted: u64,
+    pub last_received_at: Option<jiff::Timestamp>,
+    pub dropped: BTreeMap<String, u64>,
 }
 
 /// Something that needs a person.
@@ -45,6 +72,7 @@ pub struct Pod {
     pub version: String,
     pub heartbeat_age_seconds: f64,
     pub held: u64,
+    pub listeners: Vec<Listener>,
 }
 
 /// Events and alerts per second, over all processes.
@@ -148,12 +176,83 @@ fn print(state: &State) {
         ]);
     }
     table.print();
+    output::line("");
+    listeners(&state.pods).print();
+    if !state.floods.is_empty() {
+        output::line("");
+        floods(&state.floods).print();
+    }
     if !state.attention.is_empty() {
         output::line("");
     }
     for line in needs_attention(&state.attention, colour) {
         output::line(&line);
     }
+}
+
+fn listeners(pods: &[Pod]) -> Table {
+    let mut table = Table::new(&[
+        "LISTENER",
+        "ADDRESS",
+        "POD",
+        "LAST",
+        "RECEIVED",
+        "ACCEPTED",
+        "NOT TAKEN",
+    ]);
+    for pod in pods {
+        for listener in &pod.listeners {
+            table.row([
+                listener.listener.clone(),
+                listener.address.clone(),
+                pod.pod.clone(),
+                listener.last_received_at.map_or_else(|| "-".into(), age),
+                output::count(listener.received),
+                output::count(listener.accepted),
+                not_taken(&listener.dropped),
+            ]);
+        }
+    }
+    table
+}
+
+/// Reasons with their counts, most first; a dash where there is none.
+pub fn not_taken(dropped: &BTreeMap<String, u64>) -> String {
+    let mut reasons: Vec<_> = dropped.iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    if reasons.is_empty() {
+        return "-".into();
+    }
+    let reasons: Vec<_> = reasons
+        .into_iter()
+        .map(|(reason, count)| format!("{} {reason}", output::count(*count)))
+        .collect();
+    reasons.join(", ")
+}
+
+/// The senders that flood, the worst first.
+pub fn floods(floods: &[Flood]) -> Table {
+    let mut table = Table::new(&[
+        "FLOODS",
+        "ADDRESS",
+        "LISTENER",
+        "FOR",
+        "KEPT/S",
+        "DROPPED/S",
+        "DROPPED",
+    ]);
+    for flood in floods {
+        table.row([
+            flood.hostname.clone(),
+            flood.address.clone(),
+            flood.listener.clone(),
+            age(flood.since),
+            format!("{:.0}", flood.kept_per_second),
+            format!("{:.0}", flood.dropped_per_second),
+            output::count(flood.dropped),
+        ]);
+    }
+    table
 }
 
 /// What needs a person, one line each.

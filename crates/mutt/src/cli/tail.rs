@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -14,11 +14,14 @@ use crate::output::{self, Style};
 /// Watch events as they are decided. Under load a sample is shown, and how many it stands for.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mutt tail\n  mutt tail core-sw\n  mutt tail --unhandled --json | jq .message"
+    after_help = "Examples:\n  mutt tail\n  mutt tail core-sw\n  mutt tail --source snmp\n  mutt tail --unhandled --json | jq .message"
 )]
 pub struct Tail {
     /// Only events whose host or message contains this text (any case)
     filter: Option<String>,
+    /// Only events that came this way; syslog is UDP, TCP, TLS and RELP, mutt what MUTT says itself
+    #[arg(long, value_enum)]
+    source: Option<Source>,
     /// Only events that no rule knows
     #[arg(long)]
     unhandled: bool,
@@ -35,6 +38,26 @@ pub struct Tail {
     target: Target,
 }
 
+/// Where events come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Source {
+    Syslog,
+    Snmp,
+    Http,
+    Mutt,
+}
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Syslog => "syslog",
+            Self::Snmp => "snmp",
+            Self::Http => "http",
+            Self::Mutt => "mutt",
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Batch {
     events: Vec<serde_json::Value>,
@@ -47,6 +70,7 @@ struct Event {
     hostname: String,
     message: String,
     severity: Option<u8>,
+    source: Option<String>,
     environment: String,
     rule_id: Option<i64>,
     handling: String,
@@ -103,11 +127,14 @@ impl Tail {
         let Ok(event) = Event::deserialize(value) else {
             return false;
         };
-        let wanted = self.filter.as_ref().is_none_or(|text| {
-            let text = text.to_lowercase();
-            event.hostname.to_lowercase().contains(&text)
-                || event.message.to_lowercase().contains(&text)
-        }) && (!self.unhandled || event.rule_id.is_none())
+        let comes_from = |source: Source| event.source.as_deref() == Some(source.name());
+        let wanted = self.source.is_none_or(comes_from)
+            && self.filter.as_ref().is_none_or(|text| {
+                let text = text.to_lowercase();
+                event.hostname.to_lowercase().contains(&text)
+                    || event.message.to_lowercase().contains(&text)
+            })
+            && (!self.unhandled || event.rule_id.is_none())
             && (!self.alerts
                 || matches!(
                     event.handling.as_str(),
@@ -183,6 +210,7 @@ mod tests {
             hostname: "ams-core-sw1".into(),
             message: "%LINK-3-UPDOWN: down\u{1b}[31m".into(),
             severity: Some(3),
+            source: Some("syslog".into()),
             environment: "production".into(),
             rule_id: Some(4),
             handling: "Page_and_ticket".into(),

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::api::{Api, Target};
-use crate::cli::status::{Road, State, age, needs_attention};
+use crate::cli::status::{Road, State, age, floods, needs_attention};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::output::{self, Style};
@@ -212,6 +212,11 @@ fn draw(look: &Look, colour: bool) -> Vec<String> {
     ));
     for line in needs_attention(&state.attention, colour) {
         lines.push(format!("  {line}"));
+    }
+    if !state.floods.is_empty() {
+        lines.push(String::new());
+        let table = floods(&state.floods).lines(colour, colour.then_some(width.saturating_sub(2)));
+        lines.extend(table.into_iter().map(|line| format!("  {line}")));
     }
     if !look.busy_rules.is_empty() {
         lines.push(String::new());

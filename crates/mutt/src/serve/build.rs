@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::doors::Files;
 use super::health::{self, Process};
-use super::report::{Counters, Reporter};
+use super::report::{Counters, Heard, Reporter};
 use super::{KeyRing, Role, admin, objectives};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
@@ -158,6 +158,7 @@ impl Build<'_> {
         let door = door.transpose()?;
         let reporter = Reporter {
             door: door.clone(),
+            heard: Heard::default(),
             engine: self.engine.clone(),
             process: self.process.clone(),
             pod: self.pod.clone(),

@@ -15,7 +15,7 @@ use mutt_ingest::snmp::{SnmpOptions, SnmpTraps, SnmpUsers};
 use mutt_ingest::syslog_stream::{SyslogTcp, SyslogTcpOptions};
 use mutt_ingest::syslog_udp::{SyslogUdp, SyslogUdpOptions};
 use mutt_ingest::trap_names::{NameFiles, TrapNames};
-use mutt_ingest::{Admission, Door, DoorOptions, IngestMetrics};
+use mutt_ingest::{Admission, Door, DoorOptions, IngestMetrics, Listener};
 use prometheus_client::registry::Registry;
 
 use super::Role;
@@ -97,7 +97,7 @@ impl Build<'_> {
             hosts_file: settings.hosts_file.clone(),
             reverse_dns: settings.reverse_dns,
         };
-        Door::open(options, metrics.clone()).map_err(Failure::problem)
+        Door::open(&options, metrics.clone()).map_err(Failure::problem)
     }
 
     fn syslog_udp(&self, admission: &Admission) -> Outcome {
@@ -110,6 +110,7 @@ impl Build<'_> {
             ..SyslogUdpOptions::new(addr)
         };
         let udp = SyslogUdp::bind(options, admission.clone()).map_err(Failure::failed)?;
+        self.process.opened(Listener::SyslogUdp, udp.local_addr());
         self.spawn(udp.run(self.stop_ingest.clone()));
         Ok(())
     }
@@ -121,6 +122,7 @@ impl Build<'_> {
         };
         let options = self.syslog_stream(addr);
         let tcp = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
+        self.process.opened(Listener::SyslogTcp, tcp.local_addr());
         self.spawn(tcp.run(self.stop_ingest.clone()));
         Ok(())
     }
@@ -143,6 +145,8 @@ impl Build<'_> {
             ..self.syslog_stream(addr)
         };
         let listener = SyslogTcp::bind(options, admission.clone()).map_err(Failure::failed)?;
+        self.process
+            .opened(Listener::SyslogTls, listener.local_addr());
         self.spawn(listener.run(self.stop_ingest.clone()));
         Ok(())
     }
@@ -161,6 +165,7 @@ impl Build<'_> {
                 ..RelpOptions::new(addr)
             };
             let relp = Relp::bind(options, admission.clone()).map_err(Failure::failed)?;
+            self.process.opened(Listener::Relp, relp.local_addr());
             self.spawn(relp.run(self.stop_ingest.clone()));
             Ok(())
         };
@@ -214,6 +219,7 @@ impl Build<'_> {
             engine_id = %traps.engine().id(), boots = traps.engine().boots(),
             "SNMP: who sends informs finds this engine"
         );
+        self.process.opened(Listener::SnmpTrap, traps.local_addr());
         self.spawn(traps.run(self.stop_ingest.clone()));
         self.spawn(users.clone().follow(FILE_WATCH, self.stop.clone()));
         self.spawn(names.clone().run(FILE_WATCH, self.stop.clone()));
@@ -272,6 +278,7 @@ impl Build<'_> {
             server = server.with_tls(tls.clone());
             loaded.push(tls);
         }
+        self.process.opened(Listener::Http, server.local_addr());
         self.spawn(server.run(ingest.service(), self.stop_ingest.clone()));
         Ok(())
     }

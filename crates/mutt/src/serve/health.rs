@@ -1,5 +1,6 @@
 //! What each role says at `/health`, and what the process as a whole has to complain about.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use mutt_engine::Engine;
 use mutt_engine::reports::{Problem, SinkReport};
 use mutt_forwarder::health::Condition;
 use mutt_http::{Check, HealthReport};
+use mutt_ingest::Listener;
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -33,6 +36,7 @@ struct Inner {
     secrets: SecretStore,
     alerter: OnceLock<AlerterHandle>,
     forwarder: OnceLock<Arc<mutt_forwarder::Health>>,
+    listening: Mutex<Vec<(Listener, String)>>,
 }
 
 impl Process {
@@ -47,6 +51,7 @@ impl Process {
             secrets,
             alerter: OnceLock::new(),
             forwarder: OnceLock::new(),
+            listening: Mutex::default(),
         }))
     }
 
@@ -56,6 +61,17 @@ impl Process {
 
     pub fn set_forwarder(&self, forwarder: Arc<mutt_forwarder::Health>) {
         let _ = self.0.forwarder.set(forwarder);
+    }
+
+    /// Notes that a door is open at an address.
+    pub fn opened(&self, listener: Listener, addr: SocketAddr) {
+        let mut listening = self.0.listening.lock();
+        listening.push((listener, addr.to_string()));
+    }
+
+    /// The doors that are open, each with its address.
+    pub fn listening(&self) -> Vec<(Listener, String)> {
+        self.0.listening.lock().clone()
     }
 
     /// The health of one role.

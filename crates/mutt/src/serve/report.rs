@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use mutt_alerter::AlerterMetrics;
-use mutt_engine::reports::SinkReport;
+use mutt_engine::reports::{ListenerReport, SinkReport};
 use mutt_engine::{Engine, FlowCounts, ProcessReport};
 use mutt_forwarder::Tally;
 use mutt_ingest::{Door, IngestMetrics, Listener, RejectReason};
@@ -96,10 +96,54 @@ pub(super) struct Reporter {
     pub(super) roles: Vec<Role>,
     pub(super) counters: Counters,
     pub(super) door: Option<Door>,
+    pub(super) heard: Heard,
+}
+
+/// By position in [`Listener::ALL`]: how much a listener had read, and when it last was more than before.
+#[derive(Default)]
+pub(super) struct Heard([(u64, Option<Timestamp>); Listener::ALL.len()]);
+
+impl Heard {
+    fn look(&mut self, metrics: &IngestMetrics) {
+        for (listener, (read, at)) in Listener::ALL.into_iter().zip(&mut self.0) {
+            let now = metrics.listener(listener).received.get();
+            if now > *read {
+                (*read, *at) = (now, Some(Timestamp::now()));
+            }
+        }
+    }
 }
 
 impl Reporter {
-    fn report(&self, started_at: Timestamp) -> ProcessReport {
+    fn listeners(&mut self) -> Vec<ListenerReport> {
+        let Some(metrics) = &self.counters.ingest else {
+            return Vec::new();
+        };
+        self.heard.look(metrics);
+        let report = |(listener, address): (Listener, String)| {
+            let counted = metrics.listener(listener);
+            let rejected = RejectReason::ALL
+                .into_iter()
+                .map(|reason| (reason.name(), counted.rejected(reason).get()));
+            ListenerReport {
+                listener: listener.name().to_owned(),
+                address,
+                received: counted.received.get(),
+                accepted: counted.accepted.get(),
+                deduplicated: counted.deduplicated.get(),
+                connections: u64::try_from(counted.connections.get()).unwrap_or(0),
+                last_received: self.heard.0[listener as usize].1,
+                dropped: rejected
+                    .chain([("kernel", counted.kernel_drops.get())])
+                    .filter(|(_, count)| *count > 0)
+                    .map(|(reason, count)| (reason.to_owned(), count))
+                    .collect(),
+            }
+        };
+        self.process.listening().into_iter().map(report).collect()
+    }
+
+    fn report(&mut self, started_at: Timestamp) -> ProcessReport {
         let stat = ProcessStat::read();
         let mut problems = self.process.problems();
         problems.truncate(PROBLEMS.0);
@@ -130,7 +174,7 @@ impl Reporter {
             problems,
             sink: self.process.sink(),
             busy_hosts: self.process.busy_hosts(BUSY_HOSTS),
-            listeners: Vec::new(),
+            listeners: self.listeners(),
             floods: self
                 .door
                 .as_ref()
@@ -139,7 +183,7 @@ impl Reporter {
     }
 
     /// Tells until the end, and takes leave.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let started_at = Timestamp::now();
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,5 +1,6 @@
 //! `mutt doctor`.
 
+mod doors;
 mod servers;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -79,9 +80,12 @@ impl Doctor {
             checks.push(data_dir(&context));
         }
         let running = server(&context, &mut checks).await;
-        if !running {
+        if running {
+            checks.extend(doors::heard(&context).await);
+        } else {
             listeners(&context, &mut checks);
         }
+        checks.extend(doors::files(&context));
         checks.extend(store(&context).await);
         checks.extend(secrets(&context).await);
         certificates(settings, &mut checks);
