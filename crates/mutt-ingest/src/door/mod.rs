@@ -287,7 +287,7 @@ pub struct Known<'a> {
 
 impl Known<'_> {
     /// The name of another address, which a message of this sender names.
-    pub(crate) fn name_of(&self, address: IpAddr) -> Option<Arc<str>> {
+    pub fn name_of(&self, address: IpAddr) -> Option<Arc<str>> {
         let (inner, setup, now) = self.door;
         match &setup.senders.of(address).name {
             Some(name) => Some(Arc::from(&**name)),

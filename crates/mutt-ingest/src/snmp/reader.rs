@@ -180,7 +180,9 @@ impl Reader for Traps {
                             forming.owe(key.0, &self.creditor);
                             self.counters.parsed.inc();
                         } else {
-                            self.answers.informs.lock().given_up(key, self.now);
+                            // Beyond the limit that the operator set. Without an answer its sender
+                            // would send it again and again.
+                            self.creditor.settled(vec![key.0], true);
                         }
                         return;
                     }

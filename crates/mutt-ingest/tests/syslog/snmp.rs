@@ -10,7 +10,7 @@ use std::sync::Arc;
 use mutt_engine::EventQueue;
 use mutt_event::Batch;
 use mutt_ingest::snmp::{SnmpOptions, SnmpTraps, SnmpUsers};
-use mutt_ingest::{Listener, RejectReason};
+use mutt_ingest::{DoorOptions, Listener, RejectReason};
 use mutt_snmp::UsmStat;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -60,7 +60,11 @@ struct Snmp {
 
 impl Snmp {
     fn new() -> Self {
-        let (bed, files) = (Bed::new(), TempDir::new().unwrap());
+        Self::on(Bed::new())
+    }
+
+    fn on(bed: Bed) -> Self {
+        let files = TempDir::new().unwrap();
         let path = files.path().join("snmp.toml");
         write_closed(&path, USERS);
         let users = SnmpUsers::load(path).unwrap();
@@ -234,6 +238,32 @@ async fn an_inform_is_answered_when_it_is_durable_and_stored_once() {
     }
     eventually("the counters add up", || snmp.adds_up()).await;
     snmp.bed.stop(snmp.listener).await;
+}
+
+#[tokio::test]
+async fn an_inform_beyond_its_senders_limit_is_answered_and_counted() {
+    let senders = TempDir::new().unwrap();
+    let path = senders.path().join("senders.toml");
+    let text = "[[sender]]\nnetwork = \"127.0.0.1\"\nmax_rate = 1\nburst = 1\nflood = \"drop\"\n";
+    fs::write(&path, text).unwrap();
+    let (bed, _dynamic, door) = Bed::with_door(&DoorOptions {
+        senders_file: Some(path),
+        ..DoorOptions::default()
+    });
+    let snmp = Snmp::on(bed);
+    let values = link_down("7");
+    let mut sent = 0;
+    while snmp.rejected(RejectReason::Flood) == 0 {
+        let sender = snmp.send("snmpinform", &COMMUNITY, snmp.addr, &refs(&values));
+        succeeded(sender).await;
+        sent += 1;
+        assert!(sent < 100, "the limit never held");
+    }
+    eventually("the counters add up", || snmp.adds_up()).await;
+    let accepted = snmp.bed.accepted(Listener::SnmpTrap);
+    assert_eq!(accepted + snmp.rejected(RejectReason::Flood), sent);
+    snmp.bed.stop(snmp.listener).await;
+    snmp.bed.stop(door).await;
 }
 
 #[tokio::test]

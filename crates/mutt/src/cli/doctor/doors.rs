@@ -75,7 +75,11 @@ fn listener_check(listener: &Listener, pod: &str) -> Check {
 
 /// What to do about the most frequent reason.
 fn mend(dropped: &BTreeMap<String, u64>) -> Option<&'static str> {
-    let (reason, _) = dropped.iter().max_by_key(|(_, count)| **count)?;
+    let (reason, _) = dropped
+        .iter()
+        // Who sends an inform twice missed an answer; nothing is wrong.
+        .filter(|(reason, _)| *reason != "retransmission")
+        .max_by_key(|(_, count)| **count)?;
     Some(match &**reason {
         "kernel" => {
             "a burst was faster than MUTT could read: sysctl -w net.core.rmem_max=33554432, or more processors"
@@ -90,6 +94,11 @@ fn mend(dropped: &BTreeMap<String, u64>) -> Option<&'static str> {
             "nothing durable could be written: see the log, and the disk or Redis"
         }
         "auth" => "a key, community, user or certificate is wrong: see the log for who it was",
+        "unknown_user" | "security_level" | "wrong_digest" | "decryption" | "unknown_engine"
+        | "time_window" | "too_many_engines" => {
+            "an SNMPv3 user, its level, passwords or engine do not fit: the log names the sender; the users file and the device must agree"
+        }
+        "replay" => "somebody sends copies of old SNMP messages: the log names the address",
         "rate_limit" => {
             "more came over HTTP than ingest_max_rate allows; senders were told to wait"
         }
