@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mutt_engine::EventQueue;
+use mutt_engine::{Dynamic, EventQueue};
 use mutt_event::Batch;
-use mutt_ingest::{Listener, RejectReason};
+use mutt_ingest::{DoorOptions, Listener, RejectReason};
 use tokio::io::AsyncWriteExt;
 
 use super::client::{Client, frame};
@@ -242,6 +242,30 @@ async fn a_stop_does_not_acknowledge_what_could_not_be_stored() {
     assert_eq!(bed.depth().await, 4);
     assert_eq!(bed.accepted(Listener::Relp), 4);
     assert!(adds_up(&bed));
+}
+
+/// What is dropped on purpose would come again for ever if it were not acknowledged.
+#[tokio::test]
+async fn what_a_limit_drops_is_acknowledged_in_its_turn() {
+    let (bed, dynamic, door) = Bed::with_door(&DoorOptions::default());
+    let (addr, listener) = bed.relp(|_| {});
+    let mut client = Client::open(addr).await;
+    let limit = [("sender_max_rate", "1"), ("sender_flood_action", "drop")];
+    dynamic.send_replace(Arc::new(Dynamic::default().with(limit)));
+    // The setting arrives when the door has seen it.
+    let dropped = || bed.rejected(Listener::Relp, RejectReason::Flood);
+    while dropped() == 0 {
+        let from = client.next;
+        client.messages(10, |number| number.to_string()).await;
+        client.acknowledged(from, 10).await;
+    }
+    let from = client.next;
+    client.messages(100, |number| number.to_string()).await;
+    client.acknowledged(from, 100).await;
+    bed.stop(listener).await;
+    assert_eq!(bed.received(Listener::Relp), u64::from(client.next) - 2);
+    assert!(adds_up(&bed));
+    door.await.unwrap();
 }
 
 #[tokio::test]
