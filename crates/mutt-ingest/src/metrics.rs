@@ -174,6 +174,25 @@ impl RejectReason {
     }
 }
 
+impl RejectReason {
+    /// Whether only SNMP knows it: other listeners have no series for it.
+    fn is_of_snmp(self) -> bool {
+        matches!(
+            self,
+            Self::Unsupported
+                | Self::UnknownEngine
+                | Self::UnknownUser
+                | Self::SecurityLevel
+                | Self::WrongDigest
+                | Self::Decryption
+                | Self::TimeWindow
+                | Self::Replay
+                | Self::TooManyEngines
+                | Self::Retransmission
+        )
+    }
+}
+
 impl From<&EngineError> for RejectReason {
     fn from(error: &EngineError) -> Self {
         match error {
@@ -319,6 +338,9 @@ impl IngestMetrics {
             snmp: SnmpMetrics::register(registry),
             success: requests.get_or_create_owned(&[("status", "success"), ("reason", "")]),
             failed: RejectReason::ALL.map(|reason| {
+                if reason.is_of_snmp() {
+                    return Counter::default();
+                }
                 requests.get_or_create_owned(&[("status", "fail"), ("reason", reason.name())])
             }),
             listeners: Listener::ALL.map(|listener| {
@@ -334,6 +356,9 @@ impl IngestMetrics {
                     connections: connections.get_or_create_owned(&label),
                     refused: refused.get_or_create_owned(&label),
                     rejected: RejectReason::ALL.map(|reason| {
+                        if reason.is_of_snmp() && listener != Listener::SnmpTrap {
+                            return Counter::default();
+                        }
                         rejected.get_or_create_owned(&[label[0], ("reason", reason.name())])
                     }),
                     handshakes_failed: HandshakeFailure::ALL.map(|reason| {
