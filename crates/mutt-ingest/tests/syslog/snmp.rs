@@ -7,11 +7,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use mutt_engine::EventQueue;
 use mutt_event::Batch;
 use mutt_ingest::snmp::{SnmpOptions, SnmpTraps, SnmpUsers};
 use mutt_ingest::{DoorOptions, Listener, RejectReason};
 use mutt_snmp::UsmStat;
+use mutt_snmp::names::{Entry, Names, parse_names_file};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -53,6 +55,7 @@ const COMMUNITY: [&str; 4] = ["-v", "2c", "-c", "dc1"];
 struct Snmp {
     bed: Bed,
     users: Arc<SnmpUsers>,
+    names: Arc<ArcSwap<Names>>,
     addr: SocketAddr,
     listener: JoinHandle<()>,
     files: TempDir,
@@ -69,9 +72,11 @@ impl Snmp {
         write_closed(&path, USERS);
         let users = SnmpUsers::load(path).unwrap();
         let options = SnmpOptions::new(LOCAL, files.path().join("engine.toml"));
+        let names = options.names.clone();
         let traps = SnmpTraps::bind(options, users.clone(), bed.admission.clone()).unwrap();
         Self {
             users,
+            names,
             addr: traps.local_addr(),
             listener: tokio::spawn(traps.run(bed.stop.clone())),
             bed,
@@ -208,6 +213,44 @@ async fn traps_become_events() {
     assert_eq!(event["varbinds"][0]["value"], "00ff");
     assert!(!event.to_string().contains("dc1"));
     eventually("the counters add up", || snmp.adds_up()).await;
+    snmp.bed.stop(snmp.listener).await;
+}
+
+#[tokio::test]
+async fn names_of_the_operator_hold_from_one_trap_to_the_next() {
+    let mut snmp = Snmp::new();
+    // An SNMPv1 trap has a 0 that the list has not.
+    let trap = [
+        "1.3.6.1.4.1.99999",
+        "127.0.0.1",
+        "6",
+        "7",
+        "5",
+        "1.3.6.1.4.1.99999.3.4",
+        "i",
+        "2",
+    ];
+    let version = ["-v", "1", "-c", "dc1"];
+    succeeded(snmp.send("snmptrap", &version, snmp.addr, &trap)).await;
+    let event = snmp.bed.events(1).await.remove(0);
+    assert_eq!(event["trap_name"], "enterprises.99999.0.7");
+    assert_eq!(
+        event["message"],
+        "enterprises.99999.0.7: enterprises.99999.3.4=2"
+    );
+
+    let list = "1.3.6.1.4.1.99999.7 pumpFailed\npumpState = 1.3.6.1.4.1.99999.3\n";
+    let (lines, errors) = parse_names_file(list);
+    assert_eq!(errors, []);
+    let names = Names::new(lines.into_iter().map(Entry::from));
+    snmp.names.store(Arc::new(names));
+    succeeded(snmp.send("snmptrap", &version, snmp.addr, &trap)).await;
+    let event = snmp.bed.events(1).await.remove(0);
+    assert_eq!(event["trap_oid"], "1.3.6.1.4.1.99999.0.7");
+    assert_eq!(event["trap_name"], "pumpFailed");
+    assert_eq!(event["message"], "pumpFailed: pumpState.4=2");
+    assert_eq!(event["varbinds"][0]["oid"], "1.3.6.1.4.1.99999.3.4");
+    assert_eq!(event["varbinds"][0]["name"], "pumpState.4");
     snmp.bed.stop(snmp.listener).await;
 }
 

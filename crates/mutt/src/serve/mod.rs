@@ -330,8 +330,8 @@ impl Server {
         self.counters.flow()
     }
 
-    /// SIGHUP: secrets, the sink's settings, certificates, the files of the door, SNMP users, rules, hosts
-    /// and teams are read again.
+    /// SIGHUP: secrets, the sink's settings, certificates, the files of the door, SNMP users, names of
+    /// traps, rules, hosts and teams are read again.
     async fn reload(&self, context: &Context) {
         if let Err(error) = self.secrets.reload().await {
             tracing::error!(%error, "not every secret could be read; the last known ones hold");
