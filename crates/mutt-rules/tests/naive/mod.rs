@@ -98,8 +98,7 @@ fn below(wanted: &str, got: &str) -> bool {
     };
     match (plain(wanted), plain(got)) {
         (Ok(wanted), Ok(got)) => {
-            let written = |oid: &[u32]| oid.iter().map(|arc| format!("{arc}.")).collect::<String>();
-            let below = |got: &[u32]| written(got).starts_with(&written(&wanted));
+            let below = |got: &[u32]| got.starts_with(&wanted);
             below(&got)
                 || bare(&got).is_some_and(|bare| {
                     let mut with_zero = bare.clone();
