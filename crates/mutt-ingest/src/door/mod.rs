@@ -20,6 +20,7 @@ use std::hash::RandomState;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -97,7 +98,10 @@ impl Files {
 pub struct Door(Arc<Inner>);
 
 struct Inner {
+    /// Whether there is nothing to do for any message. Asked for each, so that it must be cheap.
+    idle: AtomicBool,
     setup: ArcSwap<Setup>,
+    changes: Mutex<()>,
     senders: Option<Mutex<WatchedFile<Senders>>>,
     hosts: Option<Mutex<WatchedFile<Hosts>>>,
     reverse: Option<ReverseDns>,
@@ -123,6 +127,16 @@ struct Setup {
     own_limits: bool,
     /// Whether any sender has tags.
     tagged: bool,
+}
+
+impl Setup {
+    /// Whether it asks for nothing.
+    fn is_idle(&self) -> bool {
+        self.senders.is_empty()
+            && self.hosts.is_none()
+            && self.limits.is_none_or(|limits| limits.is_none())
+            && self.repeats.is_none()
+    }
 }
 
 impl Door {
@@ -157,7 +171,9 @@ impl Door {
             ..Setup::default()
         };
         Ok(Self(Arc::new(Inner {
+            idle: AtomicBool::new(reverse.is_none() && setup.is_idle()),
             setup: ArcSwap::from_pointee(setup),
+            changes: Mutex::default(),
             senders: senders_file.map(Mutex::new),
             hosts: hosts_file.map(Mutex::new),
             reverse,
@@ -211,13 +227,15 @@ impl Door {
         });
     }
 
-    fn change(&self, change: impl Fn(&mut Setup)) {
+    fn change(&self, change: impl FnOnce(&mut Setup)) {
+        let inner = &*self.0;
         // The door's task and SIGHUP change it at the same time, each its own part.
-        self.0.setup.rcu(|setup| {
-            let mut setup = Setup::clone(setup);
-            change(&mut setup);
-            setup
-        });
+        let _one = inner.changes.lock();
+        let mut setup = Setup::clone(&inner.setup.load());
+        change(&mut setup);
+        let idle = inner.reverse.is_none() && setup.is_idle();
+        inner.setup.store(Arc::new(setup));
+        inner.idle.store(idle, Ordering::Release);
     }
 
     /// The senders that send more than their limit now, the worst first.
@@ -282,13 +300,14 @@ pub struct Known<'a> {
     pub sender: &'a Sender,
     /// Its name, for messages that name no host.
     pub name: Option<&'a str>,
-    door: (&'a Inner, &'a Setup, Instant),
+    /// Who knows other names; nobody where nothing is configured.
+    door: Option<(&'a Inner, &'a Setup, Instant)>,
 }
 
 impl Known<'_> {
     /// The name of another address, which a message of this sender names.
     pub fn name_of(&self, address: IpAddr) -> Option<Arc<str>> {
-        let (inner, setup, now) = self.door;
+        let (inner, setup, now) = self.door?;
         match &setup.senders.of(address).name {
             Some(name) => Some(Arc::from(&**name)),
             None => inner.name(setup, address, now),
@@ -329,9 +348,18 @@ impl Gate {
         write: impl FnOnce(&Known<'_>, &mut Vec<u8>) -> T,
     ) -> Option<T> {
         let inner = &*self.door.0;
+        self.counters.received.inc();
+        if inner.idle.load(Ordering::Acquire) {
+            static ANYBODY: Sender = Sender::anybody();
+            let known = Known {
+                sender: &ANYBODY,
+                name: None,
+                door: None,
+            };
+            return Some(batch.push_with(|out| write(&known, out)));
+        }
         let setup = inner.setup.load();
         let sender = setup.senders.of(peer);
-        self.counters.received.inc();
         let (verdict, limits) = self.judge(&setup, sender, peer, moment.monotonic);
         if !verdict.keep && !verdict.begins {
             self.counters.rejected(RejectReason::Flood).inc();
@@ -344,7 +372,7 @@ impl Gate {
         let known = Known {
             sender,
             name: sender.name.as_deref().or(looked_up.as_deref()),
-            door: (inner, &setup, moment.monotonic),
+            door: Some((inner, &setup, moment.monotonic)),
         };
         let repeats = setup.repeats.filter(|_| folds);
         if verdict == Verdict::PASS && repeats.is_none() {

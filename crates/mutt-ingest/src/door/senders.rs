@@ -4,6 +4,7 @@
 //! network around it. The file becomes a sorted table of ranges, so that a look-up is one binary search
 //! and nothing is kept per sender. Knows neither listeners nor how the file is watched.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -29,7 +30,7 @@ pub struct Sender {
     /// Where its clock stands: for times that name no zone.
     pub zone: TimeZone,
     /// What its events are tagged with.
-    pub tags: Box<[Box<str>]>,
+    pub tags: Cow<'static, [Box<str>]>,
     /// Whether it speaks for other hosts. `false`: a host name in its messages is not believed.
     /// Not set: it is taken, as that of a relay.
     pub relay: Option<bool>,
@@ -54,17 +55,27 @@ pub struct OwnLimits {
 
 impl Default for Sender {
     fn default() -> Self {
-        Self {
-            zone: TimeZone::UTC,
-            tags: Box::default(),
-            relay: None,
-            name: None,
-            limits: OwnLimits::default(),
-        }
+        Self::anybody()
     }
 }
 
 impl Sender {
+    /// One of whom nothing is known.
+    pub(crate) const fn anybody() -> Self {
+        Self {
+            zone: TimeZone::UTC,
+            tags: Cow::Borrowed(&[]),
+            relay: None,
+            name: None,
+            limits: OwnLimits {
+                max_rate: None,
+                burst: None,
+                action: None,
+                sample: None,
+            },
+        }
+    }
+
     /// Whether host names that its messages bring are taken.
     pub fn is_believed(&self) -> bool {
         self.relay != Some(false)
@@ -325,7 +336,10 @@ impl Entry {
         let (own, outers) = (self.limits, outer.limits);
         Sender {
             zone: self.zone.clone().unwrap_or_else(|| outer.zone.clone()),
-            tags: self.tags.clone().unwrap_or_else(|| outer.tags.clone()),
+            tags: match &self.tags {
+                Some(tags) => Cow::Owned(tags.to_vec()),
+                None => outer.tags.clone(),
+            },
             relay: self.relay.or(outer.relay),
             name: self.name.clone(),
             limits: OwnLimits {

@@ -1,9 +1,10 @@
 //! What is taken in.
 
 use mutt_engine::EventQueue as _;
+use mutt_http::Limits;
 use serde_json::{Value, json};
 
-use crate::support::{EVENT, Ingestor, answered, gzip, open, soon};
+use crate::support::{EVENT, Ingestor, KEY, answered, gzip, open, soon};
 
 #[tokio::test]
 async fn one_event_is_queued_with_what_is_known_about_it() {
@@ -41,6 +42,37 @@ async fn one_event_is_queued_with_what_is_known_about_it() {
             .unwrap();
         assert_eq!(event.get("source_ip"), None, "who posts is mostly a relay");
     }
+}
+
+#[tokio::test]
+async fn events_get_the_tags_of_the_network_that_they_name_and_not_those_of_whoever_posts() {
+    let senders = "[[sender]]\nnetwork = \"10.0.0.0/8\"\ntags = [\"dc1\"]\n\n\
+                   [[sender]]\nnetwork = \"127.0.0.0/8\"\ntags = [\"poster\"]\n";
+    let ingestor = Ingestor::start_behind(Limits::default(), senders);
+    let body = [
+        r#"{"hostname":"a","message":"m","source_ip":"10.1.2.3"}"#,
+        r#"{"hostname":"b","message":"m","source_ip":"10.1.2.3","tags":["own"]}"#,
+        r#"{"hostname":"c","message":"m"}"#,
+    ]
+    .join("\n");
+    ingestor.posted(body, 200).await;
+    let bulk =
+        "{\"index\":{}}\n{\"hostname\":\"d\",\"message\":\"m\",\"source_ip\":\"10.1.2.3\"}\n";
+    let to = format!("http://{}/_bulk", ingestor.address);
+    let answer = ingestor.client.post(to).header("x-api-key", KEY).body(bulk);
+    assert_eq!(answer.send().await.unwrap().status(), 200);
+    let mut tags: Vec<_> = ingestor
+        .events()
+        .await
+        .iter()
+        .map(|event| (event["hostname"].to_string(), event["tags"].clone()))
+        .collect();
+    tags.sort_by(|one, other| one.0.cmp(&other.0));
+    let tags: Vec<_> = tags.into_iter().map(|(_, tags)| tags).collect();
+    assert_eq!(
+        tags,
+        [json!(["dc1"]), json!(["own"]), Value::Null, json!(["dc1"])]
+    );
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mutt_engine::embedded::{Embedded, Mode};
 use mutt_engine::{DeadLetterFilter, DeadLetters as _, Dlq, Dynamic, EventQueue as _};
 use mutt_http::{Keys, Limits, Server};
-use mutt_ingest::{Admission, HttpIngest, HttpOptions, IngestMetrics};
+use mutt_ingest::{Admission, Door, DoorOptions, HttpIngest, HttpOptions, IngestMetrics};
 use prometheus_client::registry::Registry;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -43,11 +43,23 @@ impl Ingestor {
     }
 
     pub fn start_with(limits: Limits) -> Self {
+        Self::start_behind(limits, "")
+    }
+
+    /// With this senders file.
+    pub fn start_behind(limits: Limits, senders: &str) -> Self {
         let dir = TempDir::new().unwrap();
+        let file = dir.path().join("senders.toml");
+        std::fs::write(&file, senders).unwrap();
+        let senders = DoorOptions {
+            senders_file: Some(file),
+            ..DoorOptions::default()
+        };
         let engine = open(dir.path());
         let mut registry = Registry::default();
         let metrics = IngestMetrics::register(&mut registry);
-        let admission = Admission::new(engine.clone(), metrics);
+        let door = Door::open(&senders, metrics.clone()).unwrap();
+        let admission = Admission::new(engine.clone(), metrics).with_door(door);
         let (sender, dynamic) = watch::channel(Arc::new(Dynamic::default()));
         let keys = Arc::new(Keys::new([KEY]));
         let options = HttpOptions {

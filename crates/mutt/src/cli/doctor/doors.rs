@@ -52,6 +52,7 @@ pub(super) async fn heard(context: &Context) -> Vec<Check> {
 fn listener_check(listener: &Listener, pod: &str) -> Check {
     let heard = match listener.last_received_at {
         None => "nothing came yet".to_owned(),
+        Some(at) if listener.received == 1 => format!("one message, {} ago", age(at)),
         Some(at) => format!(
             "{} messages, the last {} ago",
             output::count(listener.received),
