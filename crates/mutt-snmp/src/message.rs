@@ -234,15 +234,18 @@ impl<'a> Notification<'a> {
         let specific = pdu.integer()?;
         let uptime = unsigned32(pdu.expect(tag::TIME_TICKS)?.rest());
         let varbinds = pdu.rest();
-        let mut trap = Trap::empty(Version::V1);
-        trap.read_varbinds(&mut pdu)?;
         let enterprise = enterprise.map_err(|_| Malformed)?;
-        trap.trap_oid = match generic {
-            0..=EGP_NEIGHBOR_LOSS => SNMP_TRAPS.child(generic.cast_unsigned() + 1),
-            _ => enterprise.child(0).child(specific.cast_unsigned()),
+        let mut trap = Trap {
+            trap_oid: match generic {
+                0..=EGP_NEIGHBOR_LOSS => SNMP_TRAPS.child(generic.cast_unsigned() + 1),
+                _ => enterprise.child(0).child(specific.cast_unsigned()),
+            },
+            agent_address: Some(address).filter(|address| !address.is_unspecified()),
+            uptime,
+            enterprise: Some(enterprise.clone()),
+            ..Trap::empty(Version::V1)
         };
-        trap.agent_address = Some(address).filter(|address| !address.is_unspecified());
-        trap.uptime = uptime.or(trap.uptime);
+        trap.read_varbinds(&mut pdu)?;
         trap.enterprise = Some(enterprise);
         Ok(Self { trap, varbinds })
     }

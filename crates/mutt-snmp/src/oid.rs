@@ -31,19 +31,22 @@ pub enum OidError {
     /// More arcs than [`MAX_ARCS`].
     #[error("it has more than {MAX_ARCS} numbers")]
     TooLong,
-    /// An arc is not complete, or not in its shortest form.
+    /// The last arc is not complete.
     #[error("its encoding is broken")]
     Encoding,
 }
 
 impl<'a> Oid<'a> {
-    /// The identifier with these content octets (without tag and length).
+    /// The identifier with these content octets (without tag and length). Arcs with zeros in front,
+    /// which X.690 forbids, are shortened.
     ///
     /// # Errors
-    /// The octets are no identifier in its shortest form.
+    /// The octets are no identifier.
     pub fn from_ber(octets: &'a [u8]) -> Result<Self, OidError> {
-        check(octets)?;
-        Ok(Self(Cow::Borrowed(octets)))
+        Ok(Self(match check(octets)? {
+            Form::Shortest => Cow::Borrowed(octets),
+            Form::Padded => Cow::Owned(without_padding(octets)),
+        }))
     }
 
     /// The content octets.
@@ -223,7 +226,24 @@ impl Iterator for Arcs<'_> {
     }
 }
 
-fn check(octets: &[u8]) -> Result<(), OidError> {
+/// How the arcs are written.
+enum Form {
+    Shortest,
+    /// Some with zeros in front.
+    Padded,
+}
+
+fn without_padding(octets: &[u8]) -> Vec<u8> {
+    let mut begun = false;
+    let significant = octets.iter().copied().filter(|&octet| {
+        let padding = !begun && octet == 0x80;
+        begun = !padding && octet & 0x80 != 0;
+        !padding
+    });
+    significant.collect()
+}
+
+fn check(octets: &[u8]) -> Result<Form, OidError> {
     if octets.is_empty() {
         return Err(OidError::Empty);
     }
@@ -231,9 +251,10 @@ fn check(octets: &[u8]) -> Result<(), OidError> {
     let mut arcs = 1;
     let mut arc: u64 = 0;
     let mut begun = false;
+    let mut form = Form::Shortest;
     for &octet in octets {
         if !begun && octet == 0x80 {
-            return Err(OidError::Encoding);
+            form = Form::Padded;
         }
         arc = arc << 7 | u64::from(octet & 0x7f);
         if arc > u64::from(u32::MAX) {
@@ -251,7 +272,7 @@ fn check(octets: &[u8]) -> Result<(), OidError> {
     if arcs > MAX_ARCS {
         return Err(OidError::TooLong);
     }
-    Ok(())
+    Ok(form)
 }
 
 #[allow(clippy::cast_possible_truncation)] // seven bits at a time
@@ -293,7 +314,8 @@ mod tests {
         fn any_octets_are_an_identifier_that_reads_back_or_an_error(octets: Vec<u8>) {
             if let Ok(read) = Oid::from_ber(&octets) {
                 let again = oid(&read.to_string());
-                prop_assert_eq!(again.as_ber(), &octets[..]);
+                prop_assert_eq!(&again, &read);
+                prop_assert!(again.as_ber().len() <= octets.len());
             }
         }
     }
@@ -311,11 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn zeros_in_front_of_an_arc_do_not_matter() {
+        let padded = Oid::from_ber(b"\x80\x2b\x06\x80\x80\x81\x00\x80\x00").unwrap();
+        assert_eq!(padded, oid("1.3.6.128.0"));
+    }
+
+    #[test]
     fn what_is_no_identifier_is_refused() {
         for (octets, error) in [
             (&b""[..], OidError::Empty),
             (b"\x2b\x86", OidError::Encoding),
-            (b"\x2b\x80\x01", OidError::Encoding),
+            (b"\x2b\x80", OidError::Encoding),
             (b"\x2b\x90\x80\x80\x80\x00", OidError::OutOfRange),
         ] {
             assert_eq!(Oid::from_ber(octets), Err(error), "{octets:x?}");

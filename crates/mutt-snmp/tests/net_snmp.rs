@@ -496,6 +496,46 @@ fn an_engine_whose_clock_goes_back_is_refused_until_its_boots_go_up() {
 }
 
 #[test]
+fn a_sender_of_informs_finds_its_way_after_a_restart() {
+    let mut bench = Bench::new(&users());
+    let level = ["-v", "3", "-u", "sha256-aes128", "-l", "authPriv"];
+    let protocols = [
+        "-a",
+        "SHA-256",
+        "-x",
+        "AES",
+        "-A",
+        "maplesyrup1",
+        "-X",
+        "maplesyrup2",
+    ];
+    let arguments = [&level[..], &protocols, &["-t", "1", "-r", "60"]].concat();
+    let mut child = bench.spawn("snmpinform", &arguments, &COLD_START);
+    let (datagram, from) = bench.datagram();
+    assert_eq!(
+        bench.take(&datagram, from),
+        Seen::Reply(Refusal::UnknownEngine)
+    );
+    // It arrives, and before it is answered the receiver starts again.
+    let _lost = bench.datagram();
+    let engine = LocalEngine::new(bench.receiver.engine().id().clone(), 2, Instant::now());
+    let access = Arc::new(Access::parse(&users()).unwrap());
+    bench.receiver = Receiver::new(access, engine).unwrap();
+    let (datagram, from) = bench.datagram();
+    assert_eq!(
+        bench.take(&datagram, from),
+        Seen::Reply(Refusal::TimeWindow)
+    );
+    let (datagram, from) = bench.datagram();
+    let security = Some(("sha256-aes128", SecurityLevel::AuthPriv));
+    assert_eq!(
+        bench.take(&datagram, from),
+        cold_start(true, Version::V3, security)
+    );
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn garbage_changes_nothing() {
     let mut bench = Bench::new(&users());
     let from = "127.0.0.1:9".parse().unwrap();

@@ -47,11 +47,17 @@ pub fn run(seconds: u32) -> Result<()> {
         if dictionary.exists() {
             command.arg(format!("-dict={}", dictionary.display()));
         }
-        if target == "syslog" {
+        let seed = match target.as_str() {
+            "syslog" => Some(seed_with_corpus as fn(&Path) -> Result<()>),
+            "snmp" => Some(seed_with_datagrams as fn(&Path) -> Result<()>),
+            _ => None,
+        };
+        if let Some(seed) = seed {
             // What is found goes to the first directory, the others are only read.
             let (found, seeds) = (work.join("found"), work.join("seeds"));
             std::fs::create_dir_all(&found)?;
-            seed_with_corpus(&seeds)?;
+            std::fs::create_dir_all(&seeds)?;
+            seed(&seeds)?;
             command.arg(found).arg(seeds);
         }
         run_it(&mut command)
@@ -63,7 +69,6 @@ pub fn run(seconds: u32) -> Result<()> {
 /// Writes the lines of `tests/corpus`, each a file of its own, behind the byte with which the target
 /// chooses zone and limit.
 fn seed_with_corpus(seeds: &Path) -> Result<()> {
-    std::fs::create_dir_all(seeds)?;
     let mut number = 0;
     for entry in std::fs::read_dir(root().join("tests/corpus"))? {
         let path = entry?.path();
@@ -85,6 +90,23 @@ fn seed_with_corpus(seeds: &Path) -> Result<()> {
         }
     }
     anyhow::ensure!(number > 0, "tests/corpus has no lines");
+    Ok(())
+}
+
+/// Writes the datagrams of `fuzz/seeds/snmp.hex`, each a file of its own.
+fn seed_with_datagrams(seeds: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(root().join("fuzz/seeds/snmp.hex"))?;
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    for (number, line) in lines.enumerate() {
+        let octets: Vec<u8> = (0..line.len())
+            .step_by(2)
+            .map(|at| {
+                let digits = line.get(at..at + 2).context("half an octet")?;
+                u8::from_str_radix(digits, 16).context("fuzz/seeds/snmp.hex")
+            })
+            .collect::<Result<_>>()?;
+        std::fs::write(seeds.join(number.to_string()), octets)?;
+    }
     Ok(())
 }
 
