@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -129,6 +129,11 @@ fn counted(
     let sent = repeat(&mut stream, block.as_bytes(), duration)?;
     stream.conn.send_close_notify();
     stream.flush()?;
+    // Session tickets that nobody read would make the kernel reset the connection, and the receiver
+    // lose what it has not read yet.
+    stream.sock.shutdown(Shutdown::Write)?;
+    let mut unread = [0; 4096];
+    while stream.sock.read(&mut unread)? > 0 {}
     Ok(sent)
 }
 

@@ -72,8 +72,8 @@ pub fn v3(count: usize) -> Result<Vec<Vec<u8>>> {
             let scoped = ScopedPdu::new(ENGINE_ID.to_vec(), Vec::new(), pdu).encode_to_bytes()?;
             let (encrypted, parameters) = privacy.encrypt_aes(&scoped, boots, time, &salt)?;
             let security = UsmSecurityParams::new(ENGINE_ID.to_vec(), boots, time, USER)?
-                .with_priv_params(parameters)?
-                .with_auth_placeholder(authentication.mac_len())?;
+                .with_auth_placeholder(authentication.mac_len())?
+                .with_priv_params(parameters)?;
             let head = MsgGlobalData::new(
                 i32::try_from(number)?,
                 MessageSize::new(MAX_UDP_PAYLOAD)?,
