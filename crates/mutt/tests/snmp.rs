@@ -61,8 +61,9 @@ const NETOPS: [&str; 14] = [
     "maplesyrup2",
 ];
 
-/// Sends one inform that tells `number`, again and again; returns whether it was acknowledged.
-async fn inform(port: u16, number: u64, files: Arc<tempfile::TempDir>) -> bool {
+/// Sends one inform that tells `number`, again and again; returns whether it was acknowledged. In
+/// `files` is the sender's own identity, which two at a time would spoil.
+async fn inform(port: u16, number: u64, files: &Path) -> bool {
     let protocol = if number.is_multiple_of(2) {
         &COMMUNITY[..]
     } else {
@@ -75,8 +76,8 @@ async fn inform(port: u16, number: u64, files: Arc<tempfile::TempDir>) -> bool {
         .args(["", "1.3.6.1.4.1.9.0.1", "1.3.6.1.4.1.9.2", "u"])
         .arg(number.to_string())
         .env("MIBS", "")
-        .env("SNMPCONFPATH", files.path())
-        .env("SNMP_PERSISTENT_DIR", files.path())
+        .env("SNMPCONFPATH", files)
+        .env("SNMP_PERSISTENT_DIR", files)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)
@@ -104,7 +105,7 @@ async fn stored(data: &Path) -> BTreeMap<u64, u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_inform_is_in_the_queue_however_often_mutt_is_killed() {
-    let files = Arc::new(tempfile::tempdir().unwrap());
+    let files = tempfile::tempdir().unwrap();
     let users = files.path().join("users.toml");
     std::fs::write(&users, USERS).unwrap();
     std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -119,12 +120,14 @@ async fn every_acknowledged_inform_is_in_the_queue_however_often_mutt_is_killed(
     let done = Arc::new(AtomicU64::new(0));
     let mut senders = JoinSet::new();
     for sender in 0..SENDERS {
-        let (files, done, port) = (files.clone(), done.clone(), port.number);
+        let (done, port) = (done.clone(), port.number);
+        let files = files.path().join(sender.to_string());
+        std::fs::create_dir(&files).unwrap();
         senders.spawn(async move {
             let mut acknowledged = Vec::new();
             for number in sender * INFORMS..(sender + 1) * INFORMS {
                 // By version 3 snmpinform gives up at once where nobody listens when it begins.
-                while !inform(port, number, files.clone()).await {
+                while !inform(port, number, &files).await {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
                 acknowledged.push(number);
