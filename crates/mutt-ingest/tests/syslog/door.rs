@@ -135,7 +135,10 @@ async fn a_message_without_a_host_gets_the_name_of_the_hosts_file() {
 
     // Read again without being asked.
     fs::write(&hosts_file, "127.0.0.5 renamed\n").unwrap();
+    let mut sent = 0;
     loop {
+        sent += 1;
+        assert!(sent < 1_200, "the new file was never read");
         socket.send_to(b"<13>no header", udp).await.unwrap();
         if bed.events(1).await[0]["hostname"] == "renamed" {
             break;
@@ -307,6 +310,7 @@ async fn repeats_within_the_window_come_out_as_one_event() {
         let text = format!("<13>Oct 11 22:14:15 sw1 fan: fan {first} failed\n");
         stream.write_all(text.repeat(6).as_bytes()).await.unwrap();
         first += 6;
+        assert!(first < 3_600, "the setting never arrived");
         eventually("all is read", || bed.received(Listener::SyslogTcp) == first).await;
         let held = bed.admission.metrics().listener(Listener::SyslogTcp);
         let settled = held.deduplicated.get() > 0;
